@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATE_CODEC_H
+#define MIGRATE_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "migrate/pagecache.h"
+#include "migrate/stream_pages.h"
+#include "proto/error.h"
+
+/*
+ * Pages to payloads and back: for each page the cheapest true description.
+ */
+
+/* Reads no more than it must. Any thread. */
+bool codec_is_zero(const void *page);
+
+/* ---- what pays: pure, see codec_policy.c ---- */
+
+enum codec_mode {
+	CODEC_AUTO,  /* what pays on this link with this content */
+	CODEC_NONE,  /* zero and raw only */
+	CODEC_LZ4,   /* LZ4 on every page, no deltas */
+	CODEC_DELTA, /* deltas wherever there is a base, LZ4 where it pays */
+};
+
+/* "", "auto", "none", "lz4", "delta"; -EINVAL for anything else. */
+int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *err);
+
+/* What one codec has been worth lately: moving averages, a page each. */
+struct codec_worth {
+	double ns;    /* spent */
+	double saved; /* bytes not sent */
+	uint32_t samples;
+	uint32_t skip; /* pages still to pass by before the next probe */
+	uint32_t gap;  /* what skip starts from, grows while probes fail */
+};
+
+/* One a sender thread; zero-initialised plus MODE is valid. */
+struct codec_policy {
+	enum codec_mode mode;
+	double link_ns; /* a byte on the link costs this thread, 0 while unknown */
+	struct codec_worth lz4, delta;
+};
+
+/* Tells what sending took: BYTES handed to the link in NS, waiting included. */
+void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns);
+/* Should the next page be tried with KIND (LZ4 or DELTA)? Counts the page. */
+bool codec_policy_try(struct codec_policy *policy, enum pages_kind kind);
+/* Tells what the try took and made of 4096 bytes (LENGTH 4096: nothing). */
+void codec_policy_tried(struct codec_policy *policy, enum pages_kind kind, uint64_t ns,
+			uint32_t length);
+
+/* ---- sending: one a sender thread ---- */
+
+struct codec_stats { /* pages; read by others between rounds only */
+	uint64_t zero;      /* sent as zero */
+	uint64_t skipped;   /* zero and never sent otherwise: nothing to send */
+	uint64_t unchanged; /* the destination has it already: nothing to send */
+	uint64_t raw, lz4, delta;
+};
+
+struct codec {
+	struct codec_policy policy;
+	struct pagecache *cache; /* shared, NULL: no deltas */
+	struct codec_stats stats;
+	void *work;              /* LZ4's state and scratch pages */
+};
+
+/* CACHE may be NULL and outlives the codec. 0 or -ENOMEM. */
+int codec_init(struct codec *codec, enum codec_mode mode, struct pagecache *cache,
+	       struct error *err);
+void codec_done(struct codec *codec); /* idempotent */
+
+/*
+ * Puts one page into the record under construction, or nothing when nothing need be said.
+ * LIVE may be written by the guest meanwhile: a copy is taken, and only the copy is hashed,
+ * packed and remembered. PRESENT has a bit for each page of the region the destination
+ * holds as something other than zero; it is brought up to date. Only one thread at a time
+ * may work on a word of it (see round_take()).
+ *
+ * 0, or -ENOBUFS when the record is full: nothing has been done, seal, send, begin and
+ * call again.
+ */
+int codec_put(struct codec *codec, struct pages_writer *writer, uint32_t round, uint64_t page,
+	      const uint8_t *live, uint64_t *present);
+
+/*
+ * The same for COUNT pages known to be zero without looking (a hole in the memfd: reading
+ * one would fill it). Puts ZERO runs only for pages the destination holds as something else.
+ * *ret_done says how many pages are done with; 0 when all are, else -ENOBUFS.
+ */
+int codec_put_hole(struct codec *codec, struct pages_writer *writer, uint64_t first,
+		   uint64_t count, uint64_t *present, uint64_t *ret_done);
+
+/* ---- receiving ---- */
+
+/* A region being filled. Several threads may apply to one target, not to the same page. */
+struct codec_target {
+	uint8_t *base;
+	uint64_t pages;
+	uint64_t *present; /* a bit a page that may be other than zero; all clear at the start */
+	/*
+	 * Makes COUNT present pages read as zero (punch a hole, say); NULL: memset. 0 or a
+	 * negative errno.
+	 */
+	int (*zero)(void *context, uint64_t first, uint64_t count, struct error *err);
+	void *context;
+};
+
+/*
+ * Does what an entry says. ENTRY comes from pages_parse_table() with the same region's
+ * length; PAYLOAD is entry->length bytes. Zero pages that were never anything else are not
+ * touched. 0, -EBADMSG for a payload that does not unpack, or what target->zero() returned.
+ */
+int codec_apply(const struct codec_target *target, const struct pages_entry *entry,
+		const uint8_t *payload, struct error *err);
+
+/*
+ * The same for a RAW entry whose payload has been received in its place already
+ * (base + first * 4096): only marks the pages.
+ */
+void codec_applied(const struct codec_target *target, const struct pages_entry *entry);
+
+/* One page's payload onto a page, bounds checked. KIND as it came. 0 or -EBADMSG. */
+int codec_unpack(unsigned kind, uint8_t *page, const uint8_t *payload, uint32_t length,
+		 struct error *err);
+
+#endif
