@@ -15,6 +15,17 @@ struct control;
 struct control_client; /* one connection; valid until closed() */
 
 /*
+ * A connection becomes a console when a ConsoleRequest on it is answered with error 0.
+ * From then on the client sends frames of bare ConsoleData, and gets Replies of id 0 with
+ * ConsoleData in them.
+ *
+ * Anybody who can open the socket is the guest's owner, yet a client may be broken: one
+ * that sends what is no Request, a frame over FRAME_MAX, or does not read is dropped.
+ */
+#define CONTROL_CLIENTS_MAX 64u
+#define CONTROL_BACKLOG_MAX (8u << 20) /* bytes waiting for one client to read them */
+
+/*
  * What the monitor does with requests. Every request is answered exactly once, at once or
  * later, by control_reply(); a client that goes away before is told by closed().
  */
