@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "migrate/codec_page.h" /* codec_is_zero() */
 #include "migrate/pagecache.h"
 #include "migrate/stream_pages.h"
 #include "proto/error.h"
@@ -13,9 +14,6 @@
 /*
  * Pages to payloads and back: for each page the cheapest true description.
  */
-
-/* Reads no more than it must. Any thread. */
-bool codec_is_zero(const void *page);
 
 /* ---- what pays: pure, see codec_policy.c ---- */
 
@@ -29,27 +27,36 @@ enum codec_mode {
 /* "", "auto", "none", "lz4", "delta"; -EINVAL for anything else. */
 int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *err);
 
-/* What one codec has been worth lately: moving averages, a page each. */
+/* What one codec has been worth lately: moving averages of a page. */
 struct codec_worth {
-	double ns;    /* spent */
-	double saved; /* bytes not sent */
-	uint32_t samples;
-	uint32_t skip; /* pages still to pass by before the next probe */
-	uint32_t gap;  /* what skip starts from, grows while probes fail */
+	double ns;      /* spent */
+	double saved;   /* bytes not sent */
+	uint32_t tried; /* pages */
 };
 
-/* One a sender thread; zero-initialised plus MODE is valid. */
+/* One a sender thread. */
 struct codec_policy {
 	enum codec_mode mode;
 	double link_ns; /* a byte on the link costs this thread, 0 while unknown */
 	struct codec_worth lz4, delta;
 };
 
+void codec_policy_init(struct codec_policy *policy, enum codec_mode mode);
 /* Tells what sending took: BYTES handed to the link in NS, waiting included. */
 void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns);
-/* Should the next page be tried with KIND (LZ4 or DELTA)? Counts the page. */
-bool codec_policy_try(struct codec_policy *policy, enum pages_kind kind);
-/* Tells what the try took and made of 4096 bytes (LENGTH 4096: nothing). */
+/*
+ * Should PAGE be tried with KIND (LZ4 or DELTA)? Where KIND does not pay, the answer is
+ * still yes for one page in CODEC_PROBE, always the same ones, so that a change is noticed
+ * and a delta's probe finds what it stored the last time.
+ */
+#define CODEC_PROBE 64u
+bool codec_policy_try(const struct codec_policy *policy, enum pages_kind kind, uint64_t page);
+/* Whether the try that follows is to be timed: reading the clock costs, too. */
+bool codec_policy_timed(const struct codec_policy *policy, enum pages_kind kind);
+/*
+ * Tells what the try made of a page: LENGTH bytes (PAGES_PAGE: it gave nothing), in NS
+ * (0: not timed).
+ */
 void codec_policy_tried(struct codec_policy *policy, enum pages_kind kind, uint64_t ns,
 			uint32_t length);
 
@@ -62,11 +69,14 @@ struct codec_stats { /* pages; read by others between rounds only */
 	uint64_t raw, lz4, delta;
 };
 
+struct codec_work;
+
 struct codec {
 	struct codec_policy policy;
 	struct pagecache *cache; /* shared, NULL: no deltas */
 	struct codec_stats stats;
-	void *work;              /* LZ4's state and scratch pages */
+	bool last_round;         /* the caller's to set: nothing more need be remembered */
+	struct codec_work *work; /* LZ4's state and scratch pages */
 };
 
 /* CACHE may be NULL and outlives the codec. 0 or -ENOMEM. */

@@ -22,10 +22,11 @@ int pagecache_create(size_t capacity, struct pagecache **ret_cache, struct error
 void pagecache_destroy(struct pagecache *cache); /* NULL is fine */
 
 /*
- * Holds the place for page PAGE of REGION and locks it. Any thread; bounded wait; a thread
- * holds one place at a time and lets go of it soon.
+ * Finds the place for page PAGE of REGION; where there is one, locks it until
+ * pagecache_release(). Any thread; a thread holds one place at a time and lets go of it
+ * soon, so that waiting is bounded.
  *
- * PLACE.data is 4096 bytes, or NULL when the place belongs to another page that is in use
+ * PLACE.data is 4096 bytes, or NULL, nothing locked, when the place belongs to another page that is in use
  * (sent this round or the one before), or ADMIT is false and the page is not there. PLACE.hit
  * says that data is what was last sent of this page; else what is there is of no meaning.
  */

@@ -28,6 +28,7 @@ uint64_t ratelimit_core_take(struct ratelimit_core *core, uint64_t bytes, uint64
 
 struct ratelimit {
 	pthread_mutex_t lock;
+	pthread_cond_t changed;     /* the rate */
 	struct ratelimit_core core; /* under the lock */
 };
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include <lz4.h>
+
+#include "migrate/bitmap.h"
+#include "migrate/codec.h"
+
+/* LENGTH comes from the peer: LZ4 reads no more than it and writes no more than a page. */
+static int unpack_lz4(uint8_t *to, const uint8_t *payload, uint32_t length, struct error *err)
+{
+	int n;
+
+	if (length < 1 || length >= PAGES_PAGE)
+		return error_set(err, -EBADMSG, "packed page of %u bytes", length);
+	n = LZ4_decompress_safe((const char *)payload, (char *)to, (int)length, PAGES_PAGE);
+	if (n != (int)PAGES_PAGE)
+		return error_set(err, -EBADMSG, "packed page does not unpack to a page");
+	return 0;
+}
+
+static int unpack_delta(uint8_t *page, const uint8_t *payload, uint32_t length,
+			struct error *err)
+{
+	uint8_t difference[PAGES_PAGE] __attribute__((aligned(64)));
+	int r = unpack_lz4(difference, payload, length, err);
+
+	if (r < 0)
+		return r;
+	codec_xor(page, page, difference);
+	return 0;
+}
+
+int codec_unpack(unsigned kind, uint8_t *page, const uint8_t *payload, uint32_t length,
+		 struct error *err)
+{
+	switch (kind) {
+	case PAGES_RAW:
+		if (length != PAGES_PAGE)
+			return error_set(err, -EBADMSG, "raw page of %u bytes", length);
+		memcpy(page, payload, PAGES_PAGE);
+		return 0;
+	case PAGES_LZ4:
+		return unpack_lz4(page, payload, length, err);
+	case PAGES_DELTA:
+		return unpack_delta(page, payload, length, err);
+	default:
+		return error_set(err, -EBADMSG, "page of kind %u has no payload", kind);
+	}
+}
+
+/* Only what has been written in this move: reading a hole in shared memory would fill it. */
+static int apply_zero(const struct codec_target *target, uint64_t first, uint64_t end,
+		      struct error *err)
+{
+	uint64_t run, n;
+	int r = 0;
+
+	while (r == 0 && (n = bitmap_next_run(target->present, first, end, &run)) != 0) {
+		if (target->zero)
+			r = target->zero(target->context, run, n, err);
+		else
+			memset(target->base + run * PAGES_PAGE, 0, n * PAGES_PAGE);
+		if (r == 0)
+			bitmap_clear_range_atomic(target->present, run, n);
+		first = run + n;
+	}
+	return r;
+}
+
+int codec_apply(const struct codec_target *target, const struct pages_entry *entry,
+		const uint8_t *payload, struct error *err)
+{
+	uint8_t *page = target->base + entry->first * PAGES_PAGE;
+	int r;
+
+	if (entry->first >= target->pages || entry->pages > target->pages - entry->first)
+		return error_set(err, -EBADMSG, "pages beyond the region");
+	if (entry->kind == PAGES_ZERO)
+		return apply_zero(target, entry->first, entry->first + entry->pages, err);
+	if (entry->kind == PAGES_RAW) {
+		memcpy(page, payload, (size_t)entry->pages * PAGES_PAGE);
+	} else {
+		r = codec_unpack(entry->kind, page, payload, entry->length, err);
+		if (r < 0) {
+			error_prefix(err, "page %llu", (unsigned long long)entry->first);
+			return r;
+		}
+	}
+	codec_applied(target, entry);
+	return 0;
+}
+
+void codec_applied(const struct codec_target *target, const struct pages_entry *entry)
+{
+	bitmap_set_range_atomic(target->present, entry->first, entry->pages);
+}

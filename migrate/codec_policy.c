@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What pays, for one sender thread. Between packing a page and sending it as it is, the
+ * quicker way wins: packing takes its time and saves bytes, and the link's price of a byte
+ * is known from what sending has taken. A thread sends what it packs, so both are its time.
+ */
+#include "migrate/codec.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * What a codec is taken to be worth before it has been tried, from bench_codec on a recent
+ * core: deltas of a rewritten page and LZ4 of mixed content. A few tries correct it.
+ */
+static const struct codec_worth delta_guess = { .ns = 1500, .saved = 3500 };
+static const struct codec_worth lz4_guess = { .ns = 5000, .saved = 1500 };
+
+#define WEIGHT      (1.0 / 32) /* of a new observation in a moving average */
+#define LINK_WEIGHT (1.0 / 16)
+#define TIME_FIRST  32u        /* tries that are all timed; later one in TIME_EACH */
+#define TIME_EACH   16u
+
+int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *err)
+{
+	static const struct {
+		const char *name;
+		enum codec_mode mode;
+	} modes[] = {
+		{ "", CODEC_AUTO },	{ "auto", CODEC_AUTO },	  { "none", CODEC_NONE },
+		{ "lz4", CODEC_LZ4 },	{ "delta", CODEC_DELTA },
+	};
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(modes[i].name, name) == 0) {
+			*ret_mode = modes[i].mode;
+			return 0;
+		}
+	}
+	return error_set(err, -EINVAL, "compression '%s' is none of auto, none, lz4, delta",
+			 name);
+}
+
+void codec_policy_init(struct codec_policy *policy, enum codec_mode mode)
+{
+	*policy = (struct codec_policy){
+		.mode = mode,
+		.lz4 = lz4_guess,
+		.delta = delta_guess,
+	};
+}
+
+void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns)
+{
+	double now;
+
+	if (bytes == 0)
+		return;
+	now = (double)ns / (double)bytes;
+	if (policy->link_ns <= 0)
+		policy->link_ns = now;
+	else
+		policy->link_ns += (now - policy->link_ns) * LINK_WEIGHT;
+}
+
+static const struct codec_worth *worth_of(const struct codec_policy *policy,
+					  enum pages_kind kind)
+{
+	return kind == PAGES_DELTA ? &policy->delta : &policy->lz4;
+}
+
+/* Nothing is packed before the link has shown its price: the first record goes out raw. */
+static bool pays(const struct codec_policy *policy, const struct codec_worth *worth)
+{
+	return worth->saved * policy->link_ns > worth->ns;
+}
+
+/* Spread over the region, and not in step with structures that repeat every so many pages. */
+static bool is_probe(uint64_t page)
+{
+	return (page * UINT64_C(0x9e3779b97f4a7c15) >> 32) % CODEC_PROBE == 0;
+}
+
+bool codec_policy_try(const struct codec_policy *policy, enum pages_kind kind, uint64_t page)
+{
+	switch (policy->mode) {
+	case CODEC_NONE:
+		return false;
+	case CODEC_LZ4:
+		return kind == PAGES_LZ4;
+	case CODEC_DELTA:
+		if (kind == PAGES_DELTA)
+			return true;
+		break;
+	case CODEC_AUTO:
+		break;
+	}
+	return pays(policy, worth_of(policy, kind)) || is_probe(page);
+}
+
+bool codec_policy_timed(const struct codec_policy *policy, enum pages_kind kind)
+{
+	uint32_t tried = worth_of(policy, kind)->tried;
+
+	return tried < TIME_FIRST || tried % TIME_EACH == 0;
+}
+
+void codec_policy_tried(struct codec_policy *policy, enum pages_kind kind, uint64_t ns,
+			uint32_t length)
+{
+	struct codec_worth *worth = kind == PAGES_DELTA ? &policy->delta : &policy->lz4;
+	double saved = length < PAGES_PAGE ? (double)(PAGES_PAGE - length) : 0;
+	/* The guess is given up quickly: the first tries weigh as much as all before them. */
+	double weight = worth->tried < 31 ? 1.0 / (worth->tried + 2) : WEIGHT;
+
+	worth->saved += (saved - worth->saved) * weight;
+	if (ns)
+		worth->ns += ((double)ns - worth->ns) * weight;
+	worth->tried++;
+}
