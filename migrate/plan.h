@@ -13,7 +13,12 @@
  * in the end the working set W. Both are fitted to what the last rounds saw. A round over
  * D pages takes h + D * bytes a page / bandwidth.
  */
-#define PLAN_DOWNTIME_US 5000u /* blackout wanted when nobody said */
+#define PLAN_DOWNTIME_US 5000u   /* blackout wanted when nobody said */
+/*
+ * When nobody said, that is a wish: a guest that cannot get there is switched over at the
+ * least blackout to be had, up to this. A blackout the operator named is a condition.
+ */
+#define PLAN_PATIENCE_US 100000u
 
 enum plan_unconverged { /* the numbers of segue.Unconverged */
 	PLAN_UNCONVERGED_GIVE_UP = 0,
@@ -23,10 +28,9 @@ enum plan_unconverged { /* the numbers of segue.Unconverged */
 
 /* What the operator asked for; 0 is the default. */
 struct plan_limits {
-	uint64_t downtime_us;   /* whole blackout wanted; 0: PLAN_DOWNTIME_US */
+	uint64_t downtime_us;   /* whole blackout allowed; 0: see PLAN_PATIENCE_US */
 	uint64_t time_limit_us; /* for the whole move; 0: none */
 	uint64_t bandwidth_cap; /* bytes a second; 0: none */
-	bool cap_last_round;    /* the cap holds for the last round, too */
 	enum plan_unconverged unconverged;
 };
 
@@ -79,13 +83,15 @@ struct plan_output {
 #define PLAN_HISTORY 4u
 
 struct plan {
-	uint32_t rounds; /* seen */
-	uint32_t stuck;  /* rounds in a row that gained nothing */
-	uint64_t best;   /* fewest dirty pages after a round so far */
+	uint32_t rounds;    /* seen */
+	uint32_t stuck;     /* rounds in a row that brought the dirty pages down no further */
+	uint32_t hopeless;  /* predictions in a row that it will not converge */
+	uint64_t best;      /* fewest dirty pages after a round so far */
 	double page_bytes;  /* on the wire, of a dirty page */
-	double overhead_ns; /* h */
+	double page_ns;     /* a page of a large round took; 0: none seen */
+	double overhead_ns; /* a round took besides its pages */
 	struct plan_round history[PLAN_HISTORY]; /* newest first */
-	unsigned history_throttle[PLAN_HISTORY];
+	unsigned throttle[PLAN_HISTORY];         /* in force during each */
 };
 
 void plan_init(struct plan *plan);
