@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/sandbox_internal.h"
+
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+
+/*
+ * Every ioctl a monitor may make after its start. Making VMs, vCPUs, interrupt controllers
+ * and memory slots is done by then, and not in the list.
+ */
+const struct sandbox_ioctl sandbox_ioctls[] = {
+	{ KVM_RUN, "the guest" },
+
+	{ KVM_GET_REGS, "saving a vCPU" },
+	{ KVM_SET_REGS, "loading a vCPU, boot" },
+	{ KVM_GET_SREGS, "saving a vCPU" },
+	{ KVM_SET_SREGS, "loading a vCPU, boot" },
+	{ KVM_GET_SREGS2, "saving a vCPU" },
+	{ KVM_SET_SREGS2, "loading a vCPU" },
+	{ KVM_GET_MSRS, "saving a vCPU" },
+	{ KVM_SET_MSRS, "loading a vCPU, boot" },
+	{ KVM_GET_FPU, "saving a vCPU" },
+	{ KVM_SET_FPU, "loading a vCPU, boot" },
+	{ KVM_GET_XSAVE, "saving a vCPU" },
+	{ KVM_GET_XSAVE2, "saving a vCPU" },
+	{ KVM_SET_XSAVE, "loading a vCPU, boot" },
+	{ KVM_GET_XCRS, "saving a vCPU" },
+	{ KVM_SET_XCRS, "loading a vCPU, boot" },
+	{ KVM_GET_DEBUGREGS, "saving a vCPU" },
+	{ KVM_SET_DEBUGREGS, "loading a vCPU, boot" },
+	{ KVM_GET_LAPIC, "saving a vCPU" },
+	{ KVM_SET_LAPIC, "loading a vCPU, boot" },
+	{ KVM_GET_MP_STATE, "saving a vCPU" },
+	{ KVM_SET_MP_STATE, "loading a vCPU, boot" },
+	{ KVM_GET_VCPU_EVENTS, "saving a vCPU" },
+	{ KVM_SET_VCPU_EVENTS, "loading a vCPU, boot" },
+	{ KVM_GET_TSC_KHZ, "contract, saving a vCPU" },
+	{ KVM_SET_TSC_KHZ, "loading a vCPU" },
+	{ KVM_GET_CPUID2, "contract" },
+	{ KVM_SET_CPUID2, "reset of a vCPU" },
+	{ KVM_SET_SIGNAL_MASK, "kicks that cannot be missed" },
+	{ KVM_KVMCLOCK_CTRL, "telling the guest's watchdogs that it stood still" },
+	{ KVM_NMI, "asking a stuck guest for a dump" },
+	{ KVM_GET_DEVICE_ATTR, "TSC offset of a vCPU" },
+	{ KVM_SET_DEVICE_ATTR, "TSC offset of a vCPU" },
+	{ KVM_HAS_DEVICE_ATTR, "TSC offset of a vCPU" },
+
+	{ KVM_GET_CLOCK, "freezing time" },
+	{ KVM_SET_CLOCK, "letting it go on" },
+	{ KVM_GET_IRQCHIP, "saving interrupt controllers" },
+	{ KVM_SET_IRQCHIP, "loading interrupt controllers, boot" },
+	{ KVM_GET_PIT2, "saving the timer" },
+	{ KVM_SET_PIT2, "loading the timer, boot" },
+	{ KVM_REINJECT_CONTROL, "timer ticks that were lost" },
+	{ KVM_IRQ_LINE, "level interrupts" },
+	{ KVM_IRQ_LINE_STATUS, "level interrupts" },
+	{ KVM_SIGNAL_MSI, "message interrupts" },
+	{ KVM_SET_GSI_ROUTING, "message interrupts the guest sets up" },
+	{ KVM_IRQFD, "message interrupts from eventfds" },
+	{ KVM_IOEVENTFD, "doorbells that move with a BAR" },
+
+	{ KVM_SET_USER_MEMORY_REGION, "dirty log on and off" },
+	{ KVM_GET_DIRTY_LOG, "dirty log" },
+	{ KVM_CLEAR_DIRTY_LOG, "dirty log" },
+	{ KVM_RESET_DIRTY_RINGS, "dirty ring" },
+	{ KVM_CHECK_EXTENSION, "contract of an incoming guest" },
+	{ KVM_GET_SUPPORTED_CPUID, "contract of an incoming guest" },
+
+	{ TUNSETOFFLOAD, "checksum offload, as the guest's driver asks" },
+	{ TUNSETVNETHDRSZ, "length of virtio's header" },
+	{ BLKGETSIZE64, "size of a disk that is a block device" },
+	{ BLKDISCARD, "discard on a block device" },
+	{ BLKZEROOUT, "write zeroes on a block device" },
+	{ FIONBIO, "libuv: non-blocking sockets" },
+	{ FIONREAD, "libuv: how much is waiting" },
+	{ TCGETS, "libc: is the log a terminal" },
+	{ 0, NULL },
+};
