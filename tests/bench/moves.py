@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures moves: the same guest, the same way, whoever moves it."""
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+import cpu
+import memory
+import net
+import qemu
+from beat import Reader, calibrate_tsc_khz, check_beats
+
+SETTLE = 0.4        # seconds the guest runs before it is moved, and after
+MOVE_LIMIT = 40.0   # seconds until a move counts as not converging
+
+
+def ms(ns):
+    return ns / 1e6
+
+
+def _guest_and_meters(pair):
+    """Meters for both processes, neither counting its guest."""
+    source = cpu.Meter(pair.source.pid, cpu.vcpu_thread(pair.source.pid))
+    return source, cpu.Meter(pair.destination.pid)
+
+
+def _destination_ns(meter, pid):
+    everything = {t: cpu.thread_ns(pid, t) for t in cpu.threads(pid)}
+    own = meter.own_ns()
+    return own - everything.get(cpu.vcpu_thread(pid), 0)
+
+
+def measure(pair, case, reader, setting):
+    """One move. A dict of what was seen; total is None if it never ended."""
+    reader.wait_for("stress: ready", "source")
+    memory.prefill(pair.source.pid, case.memory, case.content, case.touched)
+    memory.warm(case.memory + (256 << 20))
+    pair.prepare(setting)
+    time.sleep(SETTLE)
+    resident = memory.overhead_resident(pair.source.pid, case.memory)
+    source, destination = _guest_and_meters(pair)
+    begin = time.monotonic_ns()
+    done = pair.move(MOVE_LIMIT)
+    if done is None:
+        return {"total": None}
+    while not (alive := reader.first_after("destination", begin)):
+        if time.monotonic_ns() - done > 5e9:
+            raise RuntimeError("the guest is not heard of at the destination")
+        time.sleep(0.001)
+    spent = source.own_ns() + _destination_ns(destination, pair.destination.pid)
+    time.sleep(SETTLE)
+    text = reader.text()
+    if "FAIL" in text or check_beats(text):
+        raise RuntimeError(f"the guest was damaged: {check_beats(text) or text[text.index('FAIL'):]}")
+    end = time.monotonic_ns() - 50_000_000
+    return {
+        "total": ms(max(done, alive) - begin),
+        "blackout": ms(reader.longest_gap(begin, end)),
+        "quiet gap": ms(reader.longest_gap(begin - 300_000_000, begin)),
+        "cpu": spent / 1e9 / (case.memory / (1 << 30)),
+        "resident": max(resident, memory.overhead_resident(pair.destination.pid, case.memory)) / (1 << 20),
+        "wire": pair.sent_mib(),
+    }
+
+
+def one_run(make, case, setting, where, image, tsc_khz):
+    workdir = tempfile.mkdtemp(prefix="segue-bench-")
+    reader = Reader()
+    pair = None
+    try:
+        pair = make(where, workdir, image, case.memory, case.cmdline(tsc_khz), reader)
+        return measure(pair, case, reader, setting)
+    finally:
+        if pair:
+            pair.close()
+        reader.close()
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+class Runner:
+    """RUNS rounds of a case, ours and each of SETTINGS once a round, in alternating order."""
+
+    def __init__(self, image, runs, settings, ours=None, log=sys.stderr):
+        self.image, self.runs, self.settings, self.ours, self.log = image, runs, settings, ours, log
+        self.tsc_khz = calibrate_tsc_khz()
+
+    def order(self, run):
+        entries = [("ours", self.ours, "")] if self.ours else []
+        entries += [("peer", qemu.Pair, s) for s in self.settings]
+        return entries if run % 2 == 0 else entries[::-1]
+
+    def case(self, case):
+        ours, peers = [], {s: [] for s in self.settings}
+        where = net.link(case.link)
+        try:
+            for run in range(self.runs):
+                for kind, make, setting in self.order(run):
+                    got = self._attempt(make, case, setting, where)
+                    (ours if kind == "ours" else peers[setting]).append(got)
+        finally:
+            where.close()
+        return ours, peers
+
+    def _attempt(self, make, case, setting, where):
+        # A setting that lost two runs to its time limit loses the others too; don't wait.
+        key = (case.name, make.name, setting)
+        lost = self.__dict__.setdefault("lost", {})
+        if lost.get(key, 0) >= 2:
+            return {"total": None}
+        try:
+            got = one_run(make, case, setting, where, self.image, self.tsc_khz)
+        except (RuntimeError, TimeoutError, OSError) as error:
+            print(f"{case.name}, {make.name} {setting}: {error}", file=self.log)
+            got = {"total": None, "error": str(error)}
+        lost[key] = lost.get(key, 0) + (got["total"] is None)
+        shown = "did not end" if got["total"] is None else (
+            f"{got['total']:.0f} ms, blackout {got['blackout']:.1f} ms, quiet {got['quiet gap']:.1f} ms, "
+            f"cpu {got['cpu']:.3f} s/GiB")
+        print(f"  {case.name}: {make.name} {setting}: {shown}", file=self.log)
+        return got
+
+
+def build_file(build, *names):
+    path = os.path.join(build, *names)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path} is not built: ninja -C {build}")
+    return path
