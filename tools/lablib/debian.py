@@ -5,6 +5,7 @@ Nothing here needs root or touches the machine's own /boot and /lib/modules.
 """
 import fcntl
 import glob
+import json
 import os
 import shutil
 import subprocess
@@ -32,6 +33,28 @@ def _output(*argv, cwd=None):
     return done.stdout
 
 
+def _remembered(function):
+    """Keep FUNCTION's answers as long as apt's lists stay as they are: asking apt is slow."""
+    def wrapper(package):
+        path = os.path.join(cache_dir("answers"), f"{function.__name__}-{package.strip('<>')}")
+        try:
+            lists = os.stat("/var/lib/apt/lists").st_mtime_ns
+            with open(path, encoding="ascii") as file:
+                stamp, answer = json.load(file)
+            if stamp == lists:
+                return answer
+        except (OSError, ValueError):
+            pass
+        answer = function(package)
+        partial = f"{path}.{os.getpid()}"
+        with open(partial, "w", encoding="ascii") as file:
+            json.dump([os.stat("/var/lib/apt/lists").st_mtime_ns, answer], file)
+        os.rename(partial, path)
+        return answer
+    return wrapper
+
+
+@_remembered
 def depends(package):
     """The packages PACKAGE itself depends on, the first of each set of alternatives."""
     found, alternative = [], False
@@ -43,6 +66,7 @@ def depends(package):
     return found
 
 
+@_remembered
 def candidate(package):
     """The version of PACKAGE that apt would install; None for a virtual or unknown one."""
     for line in _output("apt-cache", "policy", package).splitlines():
@@ -52,6 +76,7 @@ def candidate(package):
     return None
 
 
+@_remembered
 def provider(package):
     """PACKAGE itself, or for a virtual one a package that provides it."""
     name = package.strip("<>")
