@@ -2,6 +2,7 @@
 #ifndef VMM_DEVICE_H
 #define VMM_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,7 @@ struct device {
 	char name[32]; /* unique in the machine, the same at both ends of a move: "blk0" */
 	char contract[64]; /* what a destination's device must match: "virtio-blk 1048576 sectors" */
 	struct device *next;
+	bool busy; /* the machine's: asked to be quiet, and is not yet */
 };
 
 #endif

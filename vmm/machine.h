@@ -20,6 +20,8 @@
  * is held around device code by either; it is never held while waiting for a vCPU.
  */
 struct machine;
+struct balloon;
+struct console;
 
 enum machine_event {
 	MACHINE_POWERED_OFF, /* the guest shut itself down */
@@ -70,7 +72,13 @@ void machine_announce(struct machine *machine);
 void machine_throttle(struct machine *machine, unsigned percent);
 
 void machine_power_button(struct machine *machine);
-void machine_reset(struct machine *machine); /* asynchronous; MACHINE_REBOOTED follows */
+/* Any thread; asynchronous: MACHINE_REBOOTED follows, for a paused machine once it runs. */
+void machine_reset(struct machine *machine);
+
+/* What the guest's consoles say, and the balloon, if it has one; as long as the machine. */
+struct console *machine_serial_console(struct machine *machine);
+struct console *machine_virtio_console(struct machine *machine);
+struct balloon *machine_balloon(struct machine *machine); /* NULL: none */
 
 /* For devices. */
 struct ram *machine_ram(struct machine *machine);
