@@ -35,6 +35,7 @@ enum stream_type {
 	STREAM_QUERY = 13,
 	STREAM_ANSWER = 14,
 	STREAM_ALIVE = 15,
+	STREAM_DONE = 16,
 };
 
 enum stream_way {
