@@ -318,9 +318,17 @@ static void say(const struct view *view, struct plan_output *output)
 		say_course(view, output);
 }
 
+/* Predictions may be beyond all bounds; what is not a number counts as that, too. */
+static uint64_t to_whole(double v)
+{
+	if (!(v < 1e15))
+		return (uint64_t)1e15;
+	return v > 0 ? (uint64_t)v : 0;
+}
+
 static uint64_t to_us(double ns)
 {
-	return ns < 1e18 ? (uint64_t)(ns / 1e3) : (uint64_t)1e15;
+	return to_whole(ns / 1e3);
 }
 
 static void report(const struct view *view, struct plan_output *output)
@@ -333,7 +341,7 @@ static void report(const struct view *view, struct plan_output *output)
 	output->rounds_left = output->verdict == PLAN_SWITCH ? 1 : view->course.rounds;
 	output->blackout_us = to_us(blackout);
 	output->total_us = view->inputs->elapsed_us + to_us(rest);
-	output->dirty_rate = (uint64_t)(view->model.rate * 1e9);
+	output->dirty_rate = to_whole(view->model.rate * 1e9);
 	output->converges = blackout <= view->accept;
 	say(view, output);
 	if (rest > view->left && output->verdict != PLAN_SWITCH)
@@ -431,6 +439,6 @@ void plan_predict(const struct plan_guess *guess, struct plan_output *output)
 	output->rounds_left = view.course.rounds + 1;
 	output->blackout_us = to_us(view.course.blackout);
 	output->total_us = to_us(view.course.ns);
-	output->dirty_rate = (uint64_t)(view.model.rate * 1e9);
+	output->dirty_rate = to_whole(view.model.rate * 1e9);
 	predict_say(guess, &view, output);
 }

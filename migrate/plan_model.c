@@ -5,6 +5,8 @@
 
 /* Watches whose spans differ by less say nothing about saturation. */
 #define SPAN_APART 1.5
+/* Growth this near to that of time is noise. */
+#define LINEAR 0.9
 /* In the shorter span at most this many time constants: more cannot be told from noise. */
 #define KNEE_MAX 3.0
 
@@ -17,7 +19,7 @@ static double fit_turnover(const struct plan_watch *shorter, const struct plan_w
 	double low = 0, high = KNEE_MAX / shorter->span;
 	double growth = longer->dirty / shorter->dirty;
 
-	if (growth >= 0.97 * longer->span / shorter->span)
+	if (growth >= LINEAR * longer->span / shorter->span)
 		return 0;
 	for (int i = 0; i < 50; i++) {
 		double x = (low + high) / 2;
@@ -30,13 +32,32 @@ static double fit_turnover(const struct plan_watch *shorter, const struct plan_w
 	return (low + high) / 2;
 }
 
+/*
+ * Where no saturation shows: the newest watch's rate, evened out with those before it as
+ * far as they agree, since convergence near the link's speed hangs on every percent.
+ */
+static double fit_rate(const struct plan_watch *watch, unsigned n)
+{
+	double newest = watch[0].dirty / watch[0].span, sum = newest;
+	unsigned i;
+
+	for (i = 1; i < n; i++) {
+		double rate = watch[i].dirty / watch[i].span;
+
+		if (fabs(rate - newest) > 0.25 * newest)
+			break;
+		sum += rate;
+	}
+	return sum / i;
+}
+
 /* The newest watch counts; the others only tell how it bends. */
 void plan_model_fit(struct plan_model *model, const struct plan_watch *watch, unsigned n,
 		    double total)
 {
 	double x = 0;
 
-	model->rate = watch[0].dirty / watch[0].span;
+	model->rate = fit_rate(watch, n);
 	model->set = total;
 	for (unsigned i = 1; i < n; i++) {
 		bool longer = watch[i].span >= SPAN_APART * watch[0].span;
