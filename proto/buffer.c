@@ -18,7 +18,7 @@ uint8_t *buffer_reserve(struct buffer *buf, size_t extra)
 
 	if (__builtin_add_overflow(buf->len, extra, &want))
 		return NULL;
-	if (want <= buf->size)
+	if (buf->data && want <= buf->size)
 		return buf->data + buf->len;
 	while (size < want)
 		if (__builtin_mul_overflow(size, (size_t)2, &size))
