@@ -20,9 +20,9 @@ static void print_values(FILE *to, const struct command *command)
 			fprintf(to, " COMPREPLY=($(compgen -W '");
 			for (const char *c = o->choices; *c; c++)
 				fputc(*c == '|' ? ' ' : *c, to);
-			fprintf(to, "' -- \"$cur\"))");
+			fprintf(to, "' -- \"$cur\"));");
 		}
-		fprintf(to, "; return ;;\n");
+		fprintf(to, " return ;;\n");
 	}
 }
 

@@ -29,9 +29,11 @@ int invocation_connect(struct invocation *invocation, struct client **ret_client
 {
 	int r = invocation_state_dir(invocation, false, err);
 
-	return r < 0 ? r
-		     : client_connect(invocation->state_dir, invocation->operands[0], ret_client,
-				      err);
+	if (r == -ENOENT)
+		error_prefix(err, "there is no guest \"%.64s\" here", invocation->operands[0]);
+	if (r < 0)
+		return r;
+	return client_connect(invocation->state_dir, invocation->operands[0], ret_client, err);
 }
 
 static const struct option_spec *find_option(const struct option_spec *options,
