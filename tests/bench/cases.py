@@ -19,6 +19,17 @@ class Case:
     rate: int = HIGHEST
     link: str = "loopback"
 
+    def settings(self):
+        """QEMU's settings that could be its best on this case."""
+        names = ["plain", "plain 20ms", "multifd 4", "multifd 4 20ms", "multifd 2 20ms"]
+        if self.dirty_mib:
+            names.append("xbzrle 20ms")
+        if self.link != "loopback":
+            names += ["multifd 2 zstd", "multifd 2 zstd 20ms"]
+        elif self.content == "mixed" and not self.dirty_mib and self.memory <= 1024 * MIB:
+            names += ["multifd 2 zstd", "multifd 2", "xbzrle"]
+        return names
+
     def cmdline(self, tsc_khz):
         words = {"tsc_khz": tsc_khz, "beat_us": 500, "wait": hex(GUEST_GO), "verify": 16,
                  "dirty_mib": self.dirty_mib, "dirty_base": hex(DIRTY_BASE), "rate": self.rate}

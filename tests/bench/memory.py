@@ -53,8 +53,9 @@ def warm(size):
     if size > available * 3 // 4:
         return
     populate_write = 23  # MADV_POPULATE_WRITE, Linux 5.14
-    with mmap.mmap(-1, size) as region:
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as region:
         try:
+            region.madvise(mmap.MADV_HUGEPAGE)
             region.madvise(populate_write)
         except OSError:
             for at in range(0, size, PAGE):

@@ -36,7 +36,7 @@ def measure(pair, case, reader, setting):
     """One move. A dict of what was seen; total is None if it never ended."""
     reader.wait_for("stress: ready", "source")
     memory.prefill(pair.source.pid, case.memory, case.content, case.touched)
-    memory.warm(case.memory + (256 << 20))
+    memory.warm(2 * case.memory)
     pair.prepare(setting)
     time.sleep(SETTLE)
     resident = memory.overhead_resident(pair.source.pid, case.memory)
@@ -80,23 +80,26 @@ def one_run(make, case, setting, where, image, tsc_khz):
 
 
 class Runner:
-    """RUNS rounds of a case, ours and each of SETTINGS once a round, in alternating order."""
+    """RUNS rounds of a case, ours and each of SETTINGS (None: those worth trying on the case)
+    once a round, in alternating order."""
 
     def __init__(self, image, runs, settings, ours=None, log=sys.stderr):
         self.image, self.runs, self.settings, self.ours, self.log = image, runs, settings, ours, log
         self.tsc_khz = calibrate_tsc_khz()
+        self.lost = {}  # (case, who, setting): moves that did not end
 
-    def order(self, run):
+    def order(self, run, settings):
         entries = [("ours", self.ours, "")] if self.ours else []
-        entries += [("peer", qemu.Pair, s) for s in self.settings]
+        entries += [("peer", qemu.Pair, s) for s in settings]
         return entries if run % 2 == 0 else entries[::-1]
 
     def case(self, case):
-        ours, peers = [], {s: [] for s in self.settings}
+        settings = case.settings() if self.settings is None else self.settings
+        ours, peers = [], {s: [] for s in settings}
         where = net.link(case.link)
         try:
             for run in range(self.runs):
-                for kind, make, setting in self.order(run):
+                for kind, make, setting in self.order(run, settings):
                     got = self._attempt(make, case, setting, where)
                     (ours if kind == "ours" else peers[setting]).append(got)
         finally:
@@ -106,15 +109,14 @@ class Runner:
     def _attempt(self, make, case, setting, where):
         # A setting that lost two runs to its time limit loses the others too; don't wait.
         key = (case.name, make.name, setting)
-        lost = self.__dict__.setdefault("lost", {})
-        if lost.get(key, 0) >= 2:
+        if self.lost.get(key, 0) >= 2:
             return {"total": None}
         try:
             got = one_run(make, case, setting, where, self.image, self.tsc_khz)
         except (RuntimeError, TimeoutError, OSError) as error:
             print(f"{case.name}, {make.name} {setting}: {error}", file=self.log)
             got = {"total": None, "error": str(error)}
-        lost[key] = lost.get(key, 0) + (got["total"] is None)
+        self.lost[key] = self.lost.get(key, 0) + (got["total"] is None)
         shown = "did not end" if got["total"] is None else (
             f"{got['total']:.0f} ms, blackout {got['blackout']:.1f} ms, quiet {got['quiet gap']:.1f} ms, "
             f"cpu {got['cpu']:.3f} s/GiB")
