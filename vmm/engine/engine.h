@@ -75,9 +75,11 @@ struct engine_ops {
 	void (*vcpu_run)(struct vcpu *vcpu, struct vcpu_exit *ret_exit);
 	/*
 	 * Completes a port or memory access that has been answered, without running guest
-	 * code: after it the vCPU's state may be saved. The vCPU's own thread.
+	 * code: after it the vCPU's state may be saved. The vCPU's own thread. False: the
+	 * instruction has made another access (one that crosses a page, or a string's next
+	 * part); vcpu_run() hands it out without running, to be answered and settled again.
 	 */
-	void (*vcpu_settle)(struct vcpu *vcpu);
+	bool (*vcpu_settle)(struct vcpu *vcpu);
 	/* Makes vcpu_run() return soon, also one that is about to begin. Any thread. */
 	void (*vcpu_kick)(struct vcpu *vcpu);
 
@@ -105,7 +107,11 @@ struct engine_ops {
 	int (*clock_freeze)(struct engine *engine, struct error *err);
 	int (*clock_release)(struct engine *engine, uint64_t elapsed_ns, struct error *err);
 
-	/* What a destination must be able to give, and whether this host can. */
+	/*
+	 * What a destination must be able to give, and whether this host can. contract()
+	 * sets engine, cpu_model, cpu_vendor, cpuid, tsc_khz and xcr0 and nothing else; what
+	 * they point to stays the engine's: do not free it, pack it before the engine goes.
+	 */
 	int (*contract)(struct engine *engine, Segue__Contract *contract);
 	int (*accept)(struct engine *engine, const Segue__Contract *contract, struct error *err);
 
