@@ -5,28 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 
-/*
- * Tells the loop when the last vCPU has parked. A vCPU that has run settles first, so that
- * what it was answered is in its registers before they are saved.
- */
-static void vcpu_park(struct machine_vcpu *v)
-{
-	struct machine *machine = v->machine;
-
-	if (v->ran)
-		machine->engine_ops->vcpu_settle(v->vcpu);
-	v->ran = false;
-	pthread_mutex_lock(&machine->run_lock);
-	if (atomic_load(&machine->parked) + 1 == machine->n_vcpus)
-		machine->parked_at = machine_now();
-	if (atomic_fetch_add(&machine->parked, 1) + 1 == machine->n_vcpus)
-		uv_async_send(&machine->wake);
-	while ((atomic_load(&machine->stop) || v->held) && !machine->quit)
-		pthread_cond_wait(&machine->run_cond, &machine->run_lock);
-	atomic_fetch_sub(&machine->parked, 1);
-	pthread_mutex_unlock(&machine->run_lock);
-}
-
 /* From here on this vCPU runs no guest code until the machine has been reset. */
 static void vcpu_hold(struct machine_vcpu *v)
 {
@@ -88,6 +66,42 @@ static void vcpu_exit(struct machine_vcpu *v, const struct vcpu_exit *exit)
 		vcpu_failed(v, exit);
 		break;
 	}
+}
+
+/* An instruction that makes several accesses is taken to its end. */
+static void vcpu_settle(struct machine_vcpu *v)
+{
+	const struct engine_ops *ops = v->machine->engine_ops;
+	struct vcpu_exit exit = {0};
+
+	while (!ops->vcpu_settle(v->vcpu)) {
+		ops->vcpu_run(v->vcpu, &exit);
+		vcpu_exit(v, &exit);
+		if (v->held)
+			return;
+	}
+}
+
+/*
+ * Tells the loop when the last vCPU has parked. A vCPU that has run settles first, so that
+ * what it was answered is in its registers before they are saved.
+ */
+static void vcpu_park(struct machine_vcpu *v)
+{
+	struct machine *machine = v->machine;
+
+	if (v->ran)
+		vcpu_settle(v);
+	v->ran = false;
+	pthread_mutex_lock(&machine->run_lock);
+	if (atomic_load(&machine->parked) + 1 == machine->n_vcpus)
+		machine->parked_at = machine_now();
+	if (atomic_fetch_add(&machine->parked, 1) + 1 == machine->n_vcpus)
+		uv_async_send(&machine->wake);
+	while ((atomic_load(&machine->stop) || v->held) && !machine->quit)
+		pthread_cond_wait(&machine->run_cond, &machine->run_lock);
+	atomic_fetch_sub(&machine->parked, 1);
+	pthread_mutex_unlock(&machine->run_lock);
 }
 
 static bool vcpu_quit(struct machine *machine)
