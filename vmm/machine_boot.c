@@ -29,7 +29,9 @@ int machine_boot(struct machine *machine, struct error *err)
 	struct boot_state boot;
 	int r;
 
-	if (machine->state == RUN_GOING || !machine_vcpus_parked(machine))
+	/* Once parked, also a thread that has only just begun runs nothing. */
+	if (machine->state == RUN_GOING ||
+	    (machine->state == RUN_STOPPING && !machine_vcpus_parked(machine)))
 		return error_set(err, -EBUSY, "the guest does not stand still");
 	boot_devices(machine);
 	r = boot_load(machine->ram, &machine->boot, machine->n_vcpus, &boot, err);
