@@ -79,17 +79,16 @@ int codec_apply(const struct codec_target *target, const struct pages_entry *ent
 		return error_set(err, -EBADMSG, "pages beyond the region");
 	if (entry->kind == PAGES_ZERO)
 		return apply_zero(target, entry->first, entry->first + entry->pages, err);
+	/* Before the bytes: what fails to unpack may have left some. */
+	codec_applied(target, entry);
 	if (entry->kind == PAGES_RAW) {
 		memcpy(page, payload, (size_t)entry->pages * PAGES_PAGE);
-	} else {
-		r = codec_unpack(entry->kind, page, payload, entry->length, err);
-		if (r < 0) {
-			error_prefix(err, "page %llu", (unsigned long long)entry->first);
-			return r;
-		}
+		return 0;
 	}
-	codec_applied(target, entry);
-	return 0;
+	r = codec_unpack(entry->kind, page, payload, entry->length, err);
+	if (r < 0)
+		error_prefix(err, "page %llu", (unsigned long long)entry->first);
+	return r;
 }
 
 void codec_applied(const struct codec_target *target, const struct pages_entry *entry)
