@@ -162,8 +162,11 @@ static int fake_save(struct engine *engine, struct buffer *state, struct error *
 
 	(void)err;
 	breach(e, running(e) || !atomic_load(&e->frozen));
-	for (unsigned i = 0; i < e->n_vcpus; i++)
-		buffer_append(state, &e->vcpus[i].steps, sizeof(e->vcpus[i].steps));
+	for (unsigned i = 0; i < e->n_vcpus; i++) {
+		uint64_t steps = e->vcpus[i].steps;
+
+		buffer_append(state, &steps, sizeof(steps));
+	}
 	return 0;
 }
 
@@ -174,8 +177,12 @@ static int fake_load(struct engine *engine, const uint8_t *state, size_t len, st
 	breach(e, running(e));
 	if (len != e->n_vcpus * sizeof(uint64_t))
 		return error_set(err, -EPROTO, "its state is of the wrong size");
-	for (unsigned i = 0; i < e->n_vcpus; i++)
-		memcpy(&e->vcpus[i].steps, state + i * sizeof(uint64_t), sizeof(uint64_t));
+	for (unsigned i = 0; i < e->n_vcpus; i++) {
+		uint64_t steps;
+
+		memcpy(&steps, state + i * sizeof(steps), sizeof(steps));
+		e->vcpus[i].steps = steps;
+	}
 	atomic_store(&e->frozen, true);
 	return 0;
 }

@@ -17,7 +17,7 @@ struct fake_engine;
 struct fake_vcpu {
 	struct vcpu vcpu;
 	struct fake_engine *engine;
-	uint64_t steps;    /* its state: what save and load carry */
+	_Atomic uint64_t steps; /* its state: what save and load carry */
 	atomic_bool kicked;
 	atomic_bool inside; /* vcpu_run() */
 	bool answered;      /* an access has been handed out and not been settled */

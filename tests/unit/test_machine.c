@@ -27,7 +27,7 @@ struct world {
 	bool destroyed;
 	struct console_reader reader;
 	char said[4096];
-	size_t n_said;
+	atomic_size_t n_said;
 };
 
 static void on_event(void *context, enum machine_event event, const char *text)
@@ -52,8 +52,10 @@ static void on_output(void *context, const uint8_t *data, size_t len)
 {
 	struct world *world = context;
 
-	for (size_t i = 0; i < len && world->n_said < sizeof(world->said) - 1; i++)
-		world->said[world->n_said++] = (char)data[i];
+	for (size_t i = 0; i < len && world->n_said < sizeof(world->said); i++) {
+		world->said[world->n_said] = (char)data[i];
+		world->n_said++;
+	}
 }
 
 static void turn(void)
@@ -93,7 +95,7 @@ static void open_sized(struct world *world, unsigned cpus, uint64_t memory, bool
 	char path[64];
 	Segue__Guest guest = guest_of(&kernel, path, sizeof(path));
 
-	*world = (struct world){0};
+	memset(world, 0, sizeof(*world));
 	guest.cpus = cpus;
 	guest.memory = memory;
 	guest.entropy = entropy;
@@ -545,11 +547,11 @@ static uint64_t steps_in(struct world *world, uint64_t ns)
 {
 	uint64_t before, end;
 
-	before = ((volatile struct fake_vcpu *)&world->engine->vcpus[0])->steps;
+	before = world->engine->vcpus[0].steps;
 	end = machine_now() + ns;
 	while (machine_now() < end)
 		turn();
-	return ((volatile struct fake_vcpu *)&world->engine->vcpus[0])->steps - before;
+	return world->engine->vcpus[0].steps - before;
 }
 
 static void test_throttle(void)
