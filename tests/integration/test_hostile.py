@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A destination takes nothing on trust, and a source gives nothing up before it is safe.
+
+Every case damages the stream on its way. The destination must end with an error that names
+connection, position and reason; the guest must go on at the source as if nothing had been.
+"""
+import re
+import struct
+
+import wire
+from lib import Case, Guest, check, main, say
+from proxy import AtOffset, Records
+
+GUEST = "fill=mixed fill_mib=4 fill_base=0x1000000 dirty_mib=4 beat_us=1000 verify=1"
+POSITION = re.compile(r"(control|data \d+|[\w.:]+): byte \d+: \S+")
+
+
+def spoil(mangler, position=True, reason=None):
+    """One move through MANGLER, which must fail the way the page's head says."""
+    with Case() as case:
+        guest = case.guest(GUEST)
+        case.a.run(guest)
+        Guest.wait_alive(case.a, 0, word="stress: ready", seconds=60)
+        target = case.b.receive(guest)
+        proxy = case.proxy(target.listen, mangler)
+        done = case.a.move(proxy.address, ok=False)
+        check(mangler.hit.is_set(), "nothing was damaged: the move ended before")
+        check(done.returncode == 1, f"exit {done.returncode}: {done.stdout} {done.stderr}")
+        code = target.wait_end()
+        words = target.messages()
+        said = [line for line in words.splitlines() if POSITION.search(line)]
+        say(f"destination, exit {code}: {(said or words.strip().splitlines() or ['nothing'])[-1]}")
+        check(code > 0, f"the destination ended with {code}")
+        check(said or not position, "no position in:", words)
+        check(not reason or reason in words, f"{reason!r} not in:", words)
+        check(case.b.serial() == "", "the guest ran at the destination")
+        state = case.a.show()["state"]
+        check(state == "running", "at the source the guest is", state)
+        Guest.wait_alive(case.a, len(case.a.serial()), word="V", seconds=60)
+
+
+def once(connection, kind, change, skip=0):
+    """Records mangler: CHANGE is made to one record of KIND on CONNECTION (None: any data one)."""
+    left = [skip]
+
+    def pick(number, record):
+        on = number > 0 if connection is None else number == connection
+        if not on or record.kind != kind or left[0] < 0:
+            return None
+        left[0] -= 1
+        return change(record) if left[0] < 0 else None
+
+    return Records(pick)
+
+
+def damaged(**fields):
+    def change(record):
+        for name, value in fields.items():
+            setattr(record, name, value)
+        return [record]
+    return change
+
+
+def entries(*list_, payload=b"", count=None, region=0):
+    return damaged(body=wire.pages_body(region, list_, payload, count))
+
+
+def cut_control():
+    """control connection cut in mid-stream"""
+    spoil(AtOffset(0, 40, "cut"), position=False)
+
+
+def cut_data():
+    """data connection cut in mid-stream"""
+    spoil(AtOffset(1, 100_000, "cut"), position=False)
+
+
+def flip_header():
+    """a bit flipped in the first header of a data connection"""
+    spoil(AtOffset(1, 5, "flip"))
+
+
+def flip_body():
+    """a bit flipped deep in the pages"""
+    spoil(AtOffset(1, 200_000, "flip"))
+
+
+def flip_hello():
+    """a bit flipped in HELLO"""
+    spoil(AtOffset(0, 60, "flip"))
+
+
+def swapped():
+    """two records of a data connection in the wrong order"""
+    held = []
+
+    def pick(number, record):
+        if number != 1 or len(held) > 1:
+            return None
+        held.append(record)
+        return [] if len(held) == 1 else [held[1], held[0]]
+
+    spoil(Records(pick))
+
+
+def repeated():
+    """a record sent twice"""
+    spoil(once(None, wire.PAGES, lambda r: [r, r]))
+
+
+def dropped():
+    """a record left out"""
+    spoil(once(None, wire.PAGES, lambda r: []))
+
+
+def oversized():
+    """a header that promises more than any record may hold"""
+    spoil(once(None, wire.PAGES, damaged(length=0xFFFFFFF0)))
+
+
+def unknown_type():
+    """a record type nobody knows"""
+    spoil(once(None, wire.PAGES, damaged(kind=99)))
+
+
+def unknown_flags():
+    """flags this version does not have"""
+    spoil(once(None, wire.PAGES, damaged(flags=1)))
+
+
+def wrong_connection():
+    """STATE on a data connection"""
+    spoil(once(None, wire.PAGES, damaged(kind=wire.STATE, round=0)))
+
+
+def wrong_round():
+    """pages of a round that has not begun"""
+    spoil(once(None, wire.PAGES, damaged(round=7)))
+
+
+def bad_magic():
+    """no record at all"""
+    spoil(once(None, wire.PAGES, damaged(magic=0x21524753)))
+
+
+def no_entries():
+    """PAGES without entries, properly signed"""
+    spoil(once(None, wire.PAGES, entries()))
+
+
+def beyond_region():
+    """a page behind the end of memory, properly signed"""
+    spoil(once(None, wire.PAGES, entries((1 << 40, 1, wire.RAW, 4096), payload=bytes(4096))))
+
+
+def wrapping_run():
+    """a run whose end wraps round, properly signed"""
+    spoil(once(None, wire.PAGES, entries(((1 << 64) - 2, 4, wire.ZERO, 0))))
+
+
+def no_such_region():
+    """another region's pages, properly signed"""
+    spoil(once(None, wire.PAGES, entries((0, 1, wire.ZERO, 0), region=9)))
+
+
+def table_too_long():
+    """a table longer than the record, properly signed"""
+    spoil(once(None, wire.PAGES, entries((0, 1, wire.ZERO, 0), count=200)))
+
+
+def payload_missing():
+    """a payload shorter than its entry says, properly signed"""
+    spoil(once(None, wire.PAGES, entries((0, 1, wire.RAW, 4096), payload=bytes(100))))
+
+
+def lz4_garbage():
+    """an LZ4 block that is none, properly signed"""
+    spoil(once(None, wire.PAGES, entries((4096, 1, wire.LZ4, 64), payload=b"\xff" * 64)))
+
+
+def unknown_kind():
+    """a page kind nobody knows, properly signed"""
+    spoil(once(None, wire.PAGES, entries((0, 1, 77, 0))))
+
+
+def state_garbage():
+    """device state that is none, properly signed"""
+    spoil(once(0, wire.STATE, damaged(body=b"\xff" * 3000)), position=False)
+
+
+def state_shortened():
+    """half of the device state, properly signed"""
+    spoil(once(0, wire.STATE, lambda r: [damaged(body=r.body[:len(r.body) // 2])(r)[0]]), position=False)
+
+
+def hello_garbage():
+    """HELLO that is no message, properly signed"""
+    spoil(once(0, wire.HELLO, damaged(body=struct.pack("<Q", 2**64 - 1) * 8)), position=False)
+
+
+main(cut_control, cut_data, flip_header, flip_body, flip_hello, swapped, repeated, dropped, oversized,
+     unknown_type, unknown_flags, wrong_connection, wrong_round, bad_magic, no_entries, beyond_region,
+     wrapping_run, no_such_region, table_too_long, payload_missing, lz4_garbage, unknown_kind,
+     state_garbage, state_shortened, hello_garbage)
