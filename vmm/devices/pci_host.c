@@ -94,7 +94,7 @@ static void address_read(void *device, uint64_t offset, uint8_t *data, unsigned 
 	struct pci_host *host = device;
 
 	for (unsigned i = 0; i < len; i++)
-		data[i] = offset + i < 4 ? (uint8_t)(host->address >> 8 * (offset + i)) : 0xff;
+		data[i] = (uint8_t)(offset + i < 4 ? host->address >> 8 * (offset + i) : 0xff);
 }
 
 static void address_write(void *device, uint64_t offset, const uint8_t *data, unsigned len)
