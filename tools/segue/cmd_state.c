@@ -10,6 +10,7 @@
 #include "tools/segue/output.h"
 
 #define STOP_PATIENCE_US 60000000u
+#define END_PATIENCE_US  3000000 /* from the guest's end to its monitor's */
 
 /* Says that something is done: "web1 DONE", or {"name": ..., "done": ...}. */
 static enum exit_code say(const struct invocation *invocation, const char *done)
@@ -102,31 +103,37 @@ static int ask_to_stop(struct client *client, bool force, bool reset, struct err
 	return client_call(client, &request, NULL, err);
 }
 
-/* Until an event says so or the monitor is gone. 0, or -ETIMEDOUT. */
+/*
+ * Until the monitor has ended, so that the guest can be started again at once; one that
+ * stays though its guest has stopped is not waited for long. 0, or -ETIMEDOUT.
+ */
 static int wait_stopped(struct client *client, const char *name, int64_t patience_us,
 			struct error *err)
 {
 	int64_t end = now_us() + patience_us;
 	Segue__Reply *reply;
 	bool stopped = false;
-	int r = 0;
 
-	while (!stopped) {
+	for (;;) {
 		int64_t left = end - now_us();
+		int r = client_receive(client, left > 0 ? (int)(left / 1000) : 0, &reply, err);
 
-		r = client_receive(client, left > 0 ? (int)(left / 1000) : 0, &reply, err);
-		if (r == -EPIPE)
+		if (r == -EINTR)
+			continue;
+		if (r == -EPIPE || (r == -ETIMEDOUT && stopped))
 			return 0;
 		if (r == -ETIMEDOUT)
 			return error_set(err, r, "\"%s\" has been asked to stop and still runs; "
 					 "--force does not ask", name);
 		if (r < 0)
 			return r;
-		stopped = reply->of_case == SEGUE__REPLY__OF_EVENT &&
-			  reply->event->state == SEGUE__RUN_STATE__RUN_STATE_STOPPED;
+		if (reply->of_case == SEGUE__REPLY__OF_EVENT && !stopped &&
+		    reply->event->state == SEGUE__RUN_STATE__RUN_STATE_STOPPED) {
+			stopped = true;
+			end = now_us() + END_PATIENCE_US;
+		}
 		segue__reply__free_unpacked(reply, NULL);
 	}
-	return 0;
 }
 
 static enum exit_code run_stop(struct invocation *invocation)
