@@ -176,14 +176,27 @@ static int loading_fill(struct kvm_engine *e, struct loading *l, const Segue__Kv
 	return r;
 }
 
+static bool cpuid_same(const struct cpuid_table *a, const struct cpuid_table *b)
+{
+	return a->count == b->count &&
+	       !memcmp(a->entries, b->entries, a->count * sizeof(a->entries[0]));
+}
+
+/* Between equal hosts nothing changes, and the guest waits while this is done. */
+static int cpuid_apply(struct kvm_engine *e, const struct cpuid_table *guest, struct error *err)
+{
+	if (cpuid_same(&e->cpuid, guest))
+		return 0;
+	e->cpuid = *guest;
+	return kvm_cpuid_set(e, err);
+}
+
 /* Nothing has run yet, or KVM would not take another CPUID. */
 static int loading_apply(struct kvm_engine *e, const struct loading *l, uint64_t tsc_khz,
 			 struct error *err)
 {
-	int r;
+	int r = cpuid_apply(e, &l->cpuid, err);
 
-	e->cpuid = l->cpuid;
-	r = kvm_cpuid_set(e, err);
 	if (r == 0)
 		r = kvm_tsc_rate_set(e, tsc_khz, err);
 	if (r == 0)
