@@ -20,7 +20,7 @@
 #include "tools/segue/move_view.h"
 
 /* The real segue against a monitor without a guest (test_cli_monitor.c). */
-static const char *segue, *manual;
+static const char *segue, *monitor, *manual;
 static char dir[] = "/tmp/segue-cli-XXXXXX";
 static char out[16384], errors[16384];
 
@@ -222,7 +222,7 @@ static void test_start_fails(void)
 	ends("run web1.yaml --json", 1);
 	holds(errors, "cannot start /nowhere/segue-vmm");
 	holds(out, "\"exit\": 1");
-	setenv("SEGUE_VMM", getenv("TEST_MONITOR"), 1);
+	setenv("SEGUE_VMM", monitor, 1);
 }
 
 static void test_stop_late(void)
@@ -401,11 +401,13 @@ int main(int argc, char **argv)
 {
 	if (argc != 4 || !mkdtemp(dir))
 		return 1;
-	segue = argv[1];
+	segue = realpath(argv[1], NULL);
 	manual = argv[3];
-	setenv("SEGUE_VMM", argv[2], 1);
-	setenv("TEST_MONITOR", argv[2], 1);
-	setenv("SEGUE_STATE_DIR", dir, 1);
+	monitor = realpath(argv[2], NULL);
+	if (!segue || !monitor)
+		return 1;
+	setenv("SEGUE_VMM", monitor, 1);
+		setenv("SEGUE_STATE_DIR", dir, 1);
 	CU_initialize_registry();
 	CU_pSuite s = CU_add_suite("cli", NULL, NULL);
 
