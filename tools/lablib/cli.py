@@ -310,6 +310,10 @@ def cmd_power_on(args):
     name = lab.host(args.host)
     with lab.lock():
         lab.load()
+        about = lab.conf["hosts"][name]
+        about["cpu"] = args.cpu_model or about["cpu"]
+        if args.host_opts:
+            about["options"] = dict(o.partition("=")[::2] for o in args.host_opts)
         host.power_on(lab, name)
     if not args.no_wait:
         settle(lab, name, clock, args.timeout)
@@ -446,6 +450,9 @@ def parser():
     verb("power-off", "pull a host's plug", "host")
     on = verb("power-on", "switch a host on again, and wait for it", "host")
     on.add_argument("--no-wait", action="store_true")
+    on.add_argument("--cpu-model", metavar="MODEL", help="from now on another processor")
+    on.add_argument("--host-opts", action="append", metavar="KEY=VALUE",
+                    help="from now on these, and not those it had")
     on.add_argument("--timeout", type=float, default=120, metavar="S")
     for word, text in (("cut", "cut a host, or a pair of hosts, off: frames vanish"),
                        ("heal", "undo a cut")):

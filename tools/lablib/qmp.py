@@ -17,7 +17,7 @@ class Qmp:
         self._file.readline()
         self.command("qmp_capabilities")
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         json.dump({"execute": name, "arguments": arguments}, self._file)
         self._file.write("\n")
         self._file.flush()

@@ -6,8 +6,8 @@
  *   tcpcheck --serve PORT [--rate BYTES/S] [--report P (5002)]
  *   tcpcheck --connect ADDRESS:PORT --seconds S [--rate BYTES/S]
  *
- * The client begins with a seed of eight bytes. When its time is up it ends its direction; the
- * server then ends its own, after saying in 16 bytes how much it got and sent before. So what
+ * The client begins with a seed of eight bytes. When its time is up, or at SIGUSR1, it ends its
+ * direction; the server then ends its own, after saying in 16 bytes how much it got and sent before. So what
  * was lost at the very end shows as well.
  */
 #include "common.h"
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,9 +94,19 @@ static int send_all(int fd, const uint8_t *data, size_t len)
 	return 0;
 }
 
+static volatile sig_atomic_t told_to_end;
+
+static void on_signal(int number)
+{
+	(void)number;
+	told_to_end = 1;
+}
+
 static bool sending_over(const struct end *end)
 {
-	return end->client ? clock_ns(CLOCK_MONOTONIC) >= end->until : end->peer_done;
+	if (!end->client)
+		return end->peer_done;
+	return told_to_end || clock_ns(CLOCK_MONOTONIC) >= end->until;
 }
 
 static void *send_loop(void *context)
@@ -241,12 +252,14 @@ static int client(const char *where, uint64_t seconds, uint64_t rate)
 {
 	struct sockaddr_in to = address_parse(where);
 	struct end end = {.client = true, .pace.per_second = rate};
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	uint64_t seed = clock_ns(CLOCK_REALTIME), wire = htole64(seed), got = 0, sent = 0;
 	bool fine;
 
 	end.fd = tcp_connect(&to);
 	if (end.fd < 0 || send_all(end.fd, (uint8_t *)&wire, sizeof(wire)))
 		die("%s", where);
+	sigaction(SIGUSR1, &action, NULL);
 	end.until = clock_ns(CLOCK_MONOTONIC) + seconds * NS_PER_S;
 	end_run(&end, seed);
 	if (end.tail_len == TAIL) {

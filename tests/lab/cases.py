@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's test cases. Each gets the bed and leaves no guest behind."""
+import json
+import time
+
+from labtest import EXIT_REFUSED, STATE, Clock, Guest, disk_files, expect, remote, say
+
+MEMVERIFY = ["memverify", "--mib", "96", "--threads", "2", "--rate", "1500"]
+CLOCKWATCH = ["clockwatch", "--serve", "6000"]
+TCPCHECK = ["tcpcheck", "--serve", "6001", "--rate", "500K"]
+FSLOAD = ["fsload", "/data", "--rate", "60", "--files", "6"]
+CASES = []
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def check_memory(guest):
+    report = guest.ask(5001)
+    expect(report["errors"] == 0, f"guest memory is wrong: {report}")
+    expect(report["pages"] > 0, f"memverify did nothing: {report}")
+    return report
+
+
+def there_and_back(guest, rounds=1):
+    for _ in range(2 * rounds):
+        guest.move()
+
+
+class TcpLoad:
+    """A stream from HOST to the guest that lasts until stop()."""
+
+    def __init__(self, guest, host, seconds):
+        self.bed, self.host, self.log = guest.bed, host, "/lab/share/tcpcheck.json"
+        self.bed.sh(host, f": >{self.log}")
+        self.pid = self.bed.start(host, [
+            self.bed.program("tcpcheck"), "--connect", f"{Guest.ADDRESS}:6001", "--seconds",
+            str(seconds), "--rate", "500K"], self.log)
+
+    def stop(self):
+        """Ask for an end in good order, and say what came of it."""
+        self.bed.sh(self.host, f"kill -USR1 {self.pid}")
+        out = ""
+        for _ in range(300):
+            out = self.bed.sh(self.host, f"cat {self.log}").strip()
+            if out.endswith("}"):
+                return json.loads(out.splitlines()[-1])
+            time.sleep(0.2)
+        raise AssertionError(f"tcpcheck does not end: {out}")
+
+
+@case
+def boot(bed, _):
+    """a stock cloud kernel boots with 2 vCPUs and answers both hosts"""
+    guest = Guest(bed, "boot", [MEMVERIFY, CLOCKWATCH])
+    try:
+        guest.start(bed.hosts[0])
+        out = guest.shell("nproc; uname -r; cat /sys/class/net/eth0/address; lsmod")
+        lines = out.splitlines()
+        expect(lines[0] == "2", "processors:", lines[0])
+        expect("cloud-amd64" in lines[1], "kernel:", lines[1])
+        for module in ("virtio_net", "virtio_console", "virtio_rng", "virtio_balloon"):
+            expect(module in out, f"no {module}")
+        bed.sh(bed.hosts[1], f"curl -s --max-time 10 --data true http://{guest.ADDRESS}/cgi-bin/run")
+        check_memory(guest)
+        guest.power_button()
+    finally:
+        guest.end()
+
+
+@case
+def loaded_moves(bed, options):
+    """many moves there and back under memory, disk, TCP and clock load"""
+    bed.fresh_disk()
+    guest = Guest(bed, "loaded", [MEMVERIFY, CLOCKWATCH, TCPCHECK, FSLOAD], disk=True)
+    try:
+        guest.start(bed.hosts[0])
+        tcp = TcpLoad(guest, bed.hosts[1], 3600)
+        for number in range(2 * options.rounds):
+            clock = Clock(guest, bed.hosts[0])
+            progress = guest.move()["progress"]
+            blackout = progress["blackout"]["total"] / 1000
+            shift, inside = clock.check(blackout, f"move {number + 1}:")
+            pages = check_memory(guest)["pages"]
+            files = guest.ask(5003)
+            expect(files["errors"] == 0, f"files are wrong: {files}")
+            say(f"move {number + 1}: to {guest.at}, {progress['elapsed_us'] / 1e6:.1f} s, round "
+                f"{progress['round']}, blackout {blackout:.1f} ms, clock {shift:+.1f} ms, "
+                f"guest saw {inside['longest_gap_ms']:.0f} ms, {pages} pages, "
+                f"{files['operations']} file operations")
+        expect(any(each["round"] >= 2 for each in guest.moves), "no move was live: one round only")
+        result = tcp.stop()
+        expect(result["ok"], f"TCP: {result}")
+        expect(result["received"] > 0 and result["sent"] > 0, f"TCP did nothing: {result}")
+        say(f"TCP: {result}")
+        files = guest.ask(5003, "finish")
+        expect(files["errors"] == 0 and files["files"], f"files are wrong: {files}")
+        guest.power_button()
+    finally:
+        guest.end()
+    disk_files(bed, files["files"])
+
+
+@case
+def redis(bed, _):
+    """a Redis server with clients does not lose an answer or a connection"""
+    guest = Guest(bed, "redis", kind="redis", words="segue.start=redis")
+    try:
+        guest.start(bed.hosts[0])
+        log = "/lab/share/rediscount.json"
+        bed.sh(bed.hosts[0], f": >{log}")
+        bed.start(bed.hosts[0], [bed.program("rediscount"), "--connect", f"{guest.ADDRESS}:6379",
+                                 "--connections", "6", "--rate", "600", "--seconds", "45"], log)
+        time.sleep(2)
+        there_and_back(guest)
+        out = ""
+        for _ in range(300):
+            out = bed.sh(bed.hosts[0], f"cat {log}").strip()
+            if out.endswith("}"):
+                break
+            time.sleep(0.3)
+        result = json.loads(out.splitlines()[-1])
+        expect(not result["errors"] and not result["resets"] and result["answers"], f"{result}")
+        say(f"{result}, blackout at most {guest.blackout_ms():.1f} ms")
+    finally:
+        guest.end()
+
+
+@case
+def no_nested_paging(bed, _):
+    """a host without nested paging as destination, and as source"""
+    guest = Guest(bed, "npt", [MEMVERIFY, CLOCKWATCH])
+    try:
+        bed.npt(bed.hosts[1], False)
+        guest.start(bed.hosts[0])
+        there_and_back(guest)
+        check_memory(guest)
+        guest.end()
+        guest.start(bed.hosts[1])
+        there_and_back(guest)
+        check_memory(guest)
+    finally:
+        guest.end()
+        bed.npt(bed.hosts[1], True)
+
+
+@case
+def standard_kernel(bed, _):
+    """Debian's standard kernel boots and moves there and back"""
+    guest = Guest(bed, "standard", [MEMVERIFY, CLOCKWATCH], kind="standard")
+    try:
+        guest.start(bed.hosts[0])
+        expect("cloud" not in guest.shell("uname -r"), "this is the cloud kernel")
+        clock = Clock(guest, bed.hosts[0])
+        there_and_back(guest)
+        clock.check(sum(each["blackout"]["total"] for each in guest.moves) / 1000)
+        check_memory(guest)
+    finally:
+        guest.end()
+
+
+@case
+def reboot_in_mid_move(bed, _):
+    """a guest that reboots while it moves runs on, at one host only"""
+    guest = Guest(bed, "reboot", [MEMVERIFY, CLOCKWATCH])
+    try:
+        guest.start(bed.hosts[0])
+        listen, why = guest.receive(bed.hosts[1])
+        expect(listen, why)
+        first = guest.shell("cat /proc/sys/kernel/random/boot_id").strip()
+        guest.shell("(sleep 1; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+        code, answer, err = bed.segue(guest.at, "move", guest.name, "--to", listen, "--json",
+                                      "--bandwidth", "20M")
+        say(f"move: exit {code}, {answer.get('outcome')} {err}")
+        where = guest.running_at()
+        expect(len(where) == 1, f"it runs at {where}")
+        expect((where[0] == bed.hosts[1]) == (code == 0), f"exit {code}, but it runs at {where}")
+        guest.at = where[0]
+        for _ in range(30):
+            guest.wait_up()
+            second = guest.shell("cat /proc/sys/kernel/random/boot_id", check=False)
+            if second and second.strip() != first:
+                break
+            time.sleep(1)
+        expect(second and second.strip() != first, "it did not reboot")
+        expect(guest.running_at() == where, f"it runs at {guest.running_at()}")
+        check_memory(guest)
+    finally:
+        guest.end()
+
+
+@case
+def network_cut_in_mid_move(bed, _):
+    """a move whose network is cut leaves the guest running at its source"""
+    guest = Guest(bed, "cut", [MEMVERIFY, CLOCKWATCH])
+    try:
+        guest.start(bed.hosts[0])
+        listen, why = guest.receive(bed.hosts[1])
+        expect(listen, why)
+        move = remote.Execution(bed.lab, guest.at, [
+            "/bin/bash", "-c", f"{bed.build}/tools/segue/segue --state-dir {STATE} move "
+            f"{guest.name} --to {listen} --json --bandwidth 10M >/run/move.json 2>&1; "
+            "echo $? >/run/move.code"], detach=True)
+        move.run(lambda kind, data: None)
+        time.sleep(3)
+        expect(guest.state(guest.at) == "moving", f"{guest.state(guest.at)}: not moving yet")
+        bed.cut(bed.hosts[1])
+        code = ""
+        for _ in range(400):
+            code = bed.sh(guest.at, "cat /run/move.code 2>/dev/null; true").strip()
+            if code:
+                break
+            time.sleep(0.3)
+        expect(code not in ("", "0"), f"the move ended with {code!r}")
+        say(f"move: exit {code}: {bed.sh(guest.at, 'tail -c 300 /run/move.json')}")
+        expect(guest.state(guest.at) == "running", f"{guest.at}: {guest.state(guest.at)}")
+        check_memory(guest)
+        bed.heal(bed.hosts[1])
+        expect(guest.running_at() == [guest.at], f"it runs at {guest.running_at()}")
+        bed.segue(bed.hosts[1], "stop", guest.name, "--force")
+        guest.move()
+        check_memory(guest)
+    finally:
+        bed.heal(bed.hosts[1])
+        guest.end()
+
+
+@case
+def destination_loses_power(bed, _):
+    """a destination that loses power in mid-move leaves the guest running at its source"""
+    guest = Guest(bed, "power", [MEMVERIFY, CLOCKWATCH])
+    try:
+        guest.start(bed.hosts[0])
+        listen, why = guest.receive(bed.hosts[1])
+        expect(listen, why)
+        bed.start(guest.at, [
+            "/bin/bash", "-c", f"{bed.build}/tools/segue/segue --state-dir {STATE} move "
+            f"{guest.name} --to {listen} --json --bandwidth 10M >/run/move.json 2>&1; "
+            "echo $? >/run/power.code"])
+        time.sleep(3)
+        expect(guest.state(guest.at) == "moving", f"{guest.state(guest.at)}: not moving yet")
+        bed.lab.kill(bed.hosts[1])
+        for _ in range(400):
+            code = bed.sh(guest.at, "cat /run/power.code 2>/dev/null; true").strip()
+            if code:
+                break
+            time.sleep(0.3)
+        expect(code not in ("", "0"), f"the move ended with {code!r}")
+        expect(guest.state(guest.at) == "running", f"{guest.at}: {guest.state(guest.at)}")
+        check_memory(guest)
+        bed.power_cycle(bed.hosts[1])
+        guest.move()
+        check_memory(guest)
+    finally:
+        if not bed.lab.pid(bed.hosts[1]):
+            bed.power_cycle(bed.hosts[1])
+        guest.end()
+
+
+def refused(bed, guest, to):
+    """TO must not get the guest, nor one page of it, and the guest must not notice."""
+    listen, why = guest.receive(to)
+    if not listen:
+        say(f"refused at receive: {why}")
+        return why
+    code, answer, err = bed.segue(guest.at, "move", guest.name, "--to", listen, "--json")
+    why = f"exit {code}: {err} {answer.get('text', '')}"
+    expect(code == EXIT_REFUSED, f"not refused: {why} {answer}")
+    sent = answer.get("progress", {}).get("pages_sent", 0)
+    expect(sent == 0, f"{sent} pages were sent before the refusal")
+    say(f"refused: {why}")
+    return why
+
+
+@case
+def missing_cpu_feature(bed, _):
+    """a destination whose processor lacks a feature is refused before a page is sent"""
+    try:
+        bed.power_cycle(bed.hosts[1], cpu="max,-avx2")
+        for model in ("x86-64-v3", "host"):
+            guest = Guest(bed, "feature", [MEMVERIFY, CLOCKWATCH], model=model)
+            try:
+                guest.start(bed.hosts[0])
+                why = refused(bed, guest, bed.hosts[1])
+                expect("avx2" in why.lower(), f"{model}: AVX2 is not named: {why}")
+                expect(guest.running_at() == [guest.at], f"it runs at {guest.running_at()}")
+                check_memory(guest)
+            finally:
+                guest.end()
+        guest = Guest(bed, "feature", [MEMVERIFY, CLOCKWATCH], model="x86-64-v2")
+        try:
+            guest.start(bed.hosts[0])
+            there_and_back(guest)
+            check_memory(guest)
+        finally:
+            guest.end()
+    finally:
+        bed.power_cycle(bed.hosts[1], cpu="max")

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the lab's tests are written with: hosts, guests, moves, and what must hold."""
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(TREE, "tools"))
+from lablib import cli, debian, host, image, remote  # noqa: E402
+from lablib.state import Lab, LabError  # noqa: E402
+
+PROGRAMS = ["memverify", "fsload", "tcpcheck", "clockwatch", "rediscount"]
+STATE = "/run/segue"
+EXIT_REFUSED = 6
+
+
+class Failed(Exception):
+    """Something that must hold does not."""
+
+
+def expect(true, *words):
+    if not true:
+        raise Failed(" ".join(str(word) for word in words))
+
+
+def say(*words):
+    print(time.strftime("    %H:%M:%S"), *words, flush=True)
+
+
+def find_build(given):
+    """The build directory: GIVEN, $SEGUE_BUILD, or build/ in the tree."""
+    path = given or os.environ.get("SEGUE_BUILD") or os.path.join(TREE, "build")
+    path = os.path.realpath(path)
+    wanted = ["vmm/segue-vmm", "tools/segue/segue"] + [f"tests/lab/{p}" for p in PROGRAMS]
+    missing = [each for each in wanted if not os.path.exists(os.path.join(path, each))]
+    return path, missing
+
+
+class Bed:
+    """The lab the tests share."""
+
+    def __init__(self, build, name):
+        self.build, self.lab = build, Lab(name)
+        self.ours = False
+        self.keep = False  # leave a guest that failed for a look
+
+    def up(self):
+        if self.lab.exists():
+            self.lab.load()
+            if self.build not in self.lab.conf["see"] and not self.build.startswith(TREE):
+                cli.main(["--name", self.lab.name, "see", self.build])
+                self.lab.load()
+        else:
+            code = cli.main(["up", "--name", self.lab.name, "--see", self.build,
+                             "--disk", "data:256M", "--no-rdma"])
+            if code:
+                raise Failed("the lab does not come up")
+            self.ours = True
+            self.lab.load()
+        cli.main(["tap", "--name", self.lab.name, "all", "tap0"])
+        for each in self.hosts:
+            self.sh(each, f"mkdir -p {STATE}; chmod 700 {STATE}")
+
+    def down(self):
+        if self.ours:
+            self.lab.remove()
+
+    @property
+    def hosts(self):
+        return list(self.lab.conf["hosts"])
+
+    def run(self, where, argv, timeout=120):
+        code, out, err = remote.run(self.lab, where, argv, timeout=timeout)
+        return code, out.decode(errors="replace"), err.decode(errors="replace")
+
+    def sh(self, where, script, timeout=120, check=True):
+        code, out, err = self.run(where, ["/bin/bash", "-c", script], timeout)
+        expect(code == 0 or not check, f"{where}: {script}: exit {code}: {err.strip()}")
+        return out
+
+    def start(self, where, argv, log="/dev/null"):
+        code, out, err = remote.run(self.lab, where, argv, detach=True, log=log)
+        expect(code == 0, f"{where}: {argv}: {err}")
+        return int(out)
+
+    def program(self, name):
+        return os.path.join(self.build, "tests/lab", name)
+
+    def segue(self, where, *args, timeout=180):
+        """Run segue in a host; returns (exit code, its JSON or {}, its words)."""
+        argv = [os.path.join(self.build, "tools/segue/segue"), "--state-dir", STATE, *args]
+        code, out, err = remote.run(
+            self.lab, where, argv, timeout=timeout,
+            env={"SEGUE_VMM": os.path.join(self.build, "vmm/segue-vmm")})
+        try:
+            answer = json.loads(out) if out.strip() else {}
+        except ValueError:
+            answer = {"words": out.decode(errors="replace")}
+        return code, answer, err.decode(errors="replace").strip()
+
+    def power_cycle(self, where, cpu=None, options=None):
+        args = ["power-on", "--name", self.lab.name, where]
+        args += ["--cpu-model", cpu] if cpu else []
+        for key, value in (options or {}).items():
+            args += ["--host-opts", f"{key}={value}"]
+        if self.lab.pid(where):
+            self.lab.kill(where)
+        expect(cli.main(args) == 0, f"{where} does not come up again")
+        self.lab.load()
+        cli.main(["tap", "--name", self.lab.name, where, "tap0"])
+        self.sh(where, f"mkdir -p {STATE}; chmod 700 {STATE}")
+
+    def npt(self, where, on):
+        """Have KVM in a host use nested paging, or shadow the guest's page tables itself."""
+        self.sh(where, f"rmmod kvm_amd kvm; modprobe kvm_amd npt={int(on)} && chmod 666 /dev/kvm")
+        have = self.sh(where, "cat /sys/module/kvm_amd/parameters/npt").strip()
+        expect(have == ("Y" if on else "N"), f"{where}: npt is {have}")
+
+    def images(self):
+        """The initial file systems guests start from, made anew for this build."""
+        add = [self.program(name) for name in PROGRAMS]
+        for kind in ("cloud", "standard"):
+            image.initramfs(self.image(kind), debian.kernel(kind), add=add)
+        image.initramfs(self.image("redis"), debian.kernel("cloud"),
+                        packages=["redis-server", "redis-tools"])
+
+    def image(self, kind):
+        return os.path.join(self.lab.share, f"{kind}.initrd")
+
+    def fresh_disk(self):
+        image.disk(self.lab.path("fresh.raw"), 256 << 20, label="data")
+        with open(self.lab.path("fresh.raw"), "rb") as source, \
+                open(self.lab.conf["disks"]["data"], "r+b") as target:
+            while block := source.read(1 << 20):
+                target.write(block)
+
+    def cut(self, *hosts):
+        cli.main(["cut", "--name", self.lab.name, *hosts])
+
+    def heal(self, *hosts):
+        cli.main(["heal", "--name", self.lab.name, *hosts])
+
+
+class Guest:
+    """A stock kernel on the product, at one of the hosts."""
+
+    ADDRESS = "10.77.0.100"
+
+    def __init__(self, bed, name, run=(), kind="cloud", kernel=None, disk=False, cpus=2,
+                 memory="512M", model="x86-64-v2", words=""):
+        self.bed, self.name, self.moves = bed, name, []
+        self.file = f"/lab/share/{name}.yaml"
+        self.port = 7000
+        kernel = debian.kernel(kernel or ("standard" if kind == "standard" else "cloud"))
+        line = ["console=ttyS0", "panic=-1", f"segue.ip={self.ADDRESS}/24", "segue.shell",
+                f"segue.name={name}"]
+        line += ["segue.run=" + ",".join(each) for each in run]
+        line += ["segue.mount=/dev/vda:/data"] if disk else []
+        spec = {
+            "name": name, "cpu": {"model": model, "count": cpus}, "memory": memory,
+            "kernel": {"image": kernel.image, "initrd": f"/lab/share/{kind}.initrd",
+                       "cmdline": " ".join(line + [words]).strip()},
+            "nets": [{"tap": "tap0", "mac": "52:54:00:77:10:01"}],
+            "console": True, "entropy": True, "balloon": True,
+        }
+        if disk:
+            spec["disks"] = [{"path": "/dev/lab/data", "direct": True, "serial": "data"}]
+        with open(os.path.join(bed.lab.share, f"{name}.yaml"), "w", encoding="ascii") as file:
+            json.dump(spec, file, indent=1)  # JSON is YAML
+
+        self.at = None
+
+    # Life
+
+    def start(self, where, timeout=90):
+        code, answer, err = self.bed.segue(where, "run", self.file, "--json")
+        expect(code == 0, f"run at {where}: exit {code}: {err} {answer}")
+        self.at = where
+        self.wait_up(timeout)
+
+    def wait_up(self, timeout=90):
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if self.shell("true", check=False, patience=2) is not None:
+                return
+            state = self.state(self.at)
+            expect(state not in ("stopped", "panicked", None),
+                   f"the guest is {state} instead of booting: {self.log(self.at)}")
+        raise Failed(f"the guest does not answer: {self.log(self.at)}")
+
+    def log(self, where):
+        code, out, err = remote.run(self.bed.lab, where, [
+            "/bin/bash", "-c", f"tail -n 15 {STATE}/{self.name}.log {STATE}/{self.name}*console*"],
+            timeout=20)
+        return (out + err).decode(errors="replace")[-1500:]
+
+    def show(self, where):
+        code, answer, _ = self.bed.segue(where, "show", self.name, "--json", timeout=30)
+        return answer if code == 0 else None
+
+    def state(self, where):
+        answer = self.show(where)
+        return answer.get("state") if answer else None
+
+    def running_at(self):
+        """The hosts at which a monitor says that it runs this guest."""
+        return [each for each in self.bed.hosts if self.bed.lab.pid(each)
+                and self.state(each) in ("running", "moving", "switching")]
+
+    def end(self):
+        """Away with it, everywhere, whatever its state."""
+        if self.bed.keep and sys.exc_info()[0]:
+            return
+        for each in self.bed.hosts:
+            if self.bed.lab.pid(each):
+                self.bed.segue(each, "stop", self.name, "--force", timeout=60)
+                self.bed.sh(each, "pkill -9 -x segue-vmm; sleep 0.2; "
+                            f"rm -rf {STATE}/{self.name}*", check=False)
+
+    def power_button(self, timeout=40):
+        code, _, err = self.bed.segue(self.at, "stop", self.name, timeout=timeout)
+        expect(code == 0, f"stop: exit {code}: {err}")
+
+    # Talking to what runs in it
+
+    def shell(self, script, check=True, patience=20):
+        """Run a script in the guest; its output, or None if there is no answer."""
+        asker = next(each for each in self.bed.hosts if self.bed.lab.pid(each))
+        code, out, err = self.bed.run(asker, [
+            "curl", "-s", "--max-time", str(patience), "--data-binary", script,
+            f"http://{self.ADDRESS}/cgi-bin/run"], timeout=patience + 20)
+        expect(code == 0 or not check, f"guest's shell: curl exit {code} {err}")
+        if code != 0:
+            return None
+        body, _, end = out.rpartition("exit ")
+        expect(not check or end.strip() == "0", f"guest: {script}: {out}")
+        return body
+
+    def ask(self, port, command=""):
+        """The report of a program in the guest, which it gives on PORT."""
+        script = (f"exec 3<>/dev/tcp/{self.ADDRESS}/{port}; echo {shlex.quote(command)} >&3; "
+                  "timeout 60 cat <&3")
+        for attempt in range(3):
+            out = self.bed.sh(self.bed.hosts[0], script, check=False)
+            try:
+                return json.loads(out)
+            except ValueError:
+                time.sleep(1)
+        raise Failed(f"port {port} of the guest gives {out!r}")
+
+    # Moving
+
+    def other(self):
+        return next(each for each in self.bed.hosts if each != self.at)
+
+    def receive(self, where):
+        """Have a monitor wait for the guest; returns its address, or None and why not."""
+        self.port += 1
+        index = self.bed.lab.conf["hosts"][where]["index"]
+        listen = f"10.77.0.{index}:{self.port}"
+        code, answer, err = self.bed.segue(where, "receive", self.file, "--listen", listen,
+                                           "--json", timeout=60)
+        return (listen, "") if code == 0 else (None, f"exit {code}: {err} {answer}")
+
+    def move(self, to=None, *options):
+        """Move the guest, and expect that it works. Returns the JSON answer."""
+        to = to or self.other()
+        listen, why = self.receive(to)
+        expect(listen, f"receive at {to}: {why}")
+        code, answer, err = self.bed.segue(self.at, "move", self.name, "--to", listen, "--json",
+                                           *options)
+        expect(code == 0 and answer.get("outcome") == "moved",
+               f"move {self.at} -> {to}: exit {code}: {err} {answer}\n"
+               f"source: {self.log(self.at)}\ndestination: {self.log(to)}")
+        self.clear(self.at)
+        self.at = to
+        self.moves.append(answer["progress"])
+        return answer
+
+    def clear(self, where):
+        """A monitor whose guest has gone ends; see that it did, and is out of the way."""
+        for _ in range(50):
+            state = self.state(where)
+            if state is None:
+                return
+            expect(state == "moved", f"{where} still has the guest, {state}, after a move")
+            self.bed.segue(where, "stop", self.name, "--force", timeout=30)
+            time.sleep(0.2)
+        raise Failed(f"{where}: the monitor of a guest that moved away does not end")
+
+    def blackout_ms(self):
+        return max(each["blackout"]["total"] for each in self.moves) / 1000
+
+
+class Clock:
+    """The guest's clocks as seen from one host, before and after something."""
+
+    def __init__(self, guest, observer):
+        self.guest, self.observer = guest, observer
+        self.before = self.look()
+
+    def look(self):
+        out = self.guest.bed.sh(self.observer, " ".join([
+            self.guest.bed.program("clockwatch"), "--ask", f"{Guest.ADDRESS}:6000",
+            "--seconds 3", "--interval 30"]))
+        return json.loads(out)
+
+    def check(self, blackout_ms, what=""):
+        """The guest's clocks may be wrong by the blackout and ten milliseconds."""
+        after = self.look()
+        for name in ("monotonic", "realtime"):
+            shift = middle(after[name]) - middle(self.before[name])
+            doubt = (spread(after[name]) + spread(self.before[name])) / 2
+            expect(abs(shift) <= blackout_ms + 10 + doubt,
+                   f"{what} {name} clock is off by {shift:.1f} ms, blackout {blackout_ms:.1f}")
+        inside = self.guest.ask(5004)
+        backs = {k: v for k, v in inside.items() if k.endswith("backwards") and v
+                 and not k.startswith("realtime")}
+        expect(not backs, f"{what} a clock went back: {inside}")
+        return middle(after["monotonic"]) - middle(self.before["monotonic"]), inside
+
+
+def middle(offset):
+    return (offset["least_ms"] + offset["most_ms"]) / 2
+
+
+def spread(offset):
+    return offset["most_ms"] - offset["least_ms"]
+
+
+def disk_files(bed, manifest):
+    """Compare the disk, now that no host has it open, with what its user said is on it."""
+    import zlib
+    path = bed.lab.conf["disks"]["data"]
+    e2fsck = ["/sbin/e2fsck", "-f", "-n", path]
+    done = subprocess.run(e2fsck, capture_output=True, text=True, check=False)
+    expect(done.returncode == 0, f"e2fsck: {done.stdout}{done.stderr}")
+    for each in manifest:
+        got = subprocess.run(["/sbin/debugfs", "-R", f"cat /{each['name']}", path],
+                             capture_output=True, check=False).stdout
+        expect(len(got) == each["size"] and zlib.crc32(got) == each["crc32"],
+               f"{each['name']}: {len(got)} bytes, crc {zlib.crc32(got)}; want {each}")
