@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -145,6 +146,7 @@ static int loop_and_threads(void)
 	STEP(opened >= 0 && ticks == 1);
 	uv_fs_req_cleanup(&request);
 	STEP(!pthread_create(&thread, NULL, thread_works, &answer));
+	pthread_setname_np(thread, "worker"); /* may be refused, must not kill */
 	STEP(!pthread_join(thread, NULL) && answer == 42);
 	STEP(!unlink(path) && !uv_loop_close(&loop));
 	return 0;
@@ -154,10 +156,18 @@ static int tcp(void)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST }, *list;
 	int listener, client, server;
-	char byte = 0;
+	char byte = 0, host[64], port[16];
 
 	STEP(!enter());
+	/* Addresses in figures ask nobody. */
+	STEP(!getaddrinfo("127.0.0.1", "7000", &hints, &list));
+	STEP(!getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof(host), port, sizeof(port),
+			  NI_NUMERICHOST | NI_NUMERICSERV));
+	freeaddrinfo(list);
+	STEP(!getaddrinfo("fe80::1", "7000", &hints, &list));
+	freeaddrinfo(list);
 	STEP((listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
 	STEP(!bind(listener, (struct sockaddr *)&at, len) && !listen(listener, 4));
 	STEP(!getsockname(listener, (struct sockaddr *)&at, &len));
