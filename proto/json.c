@@ -29,7 +29,8 @@ static size_t common_prefix(const ProtobufCEnumDescriptor *descriptor)
 	return len;
 }
 
-char *json_enum_word(const ProtobufCEnumDescriptor *descriptor, int value, char *buf, size_t size)
+char *json_enum_word(const ProtobufCEnumDescriptor *descriptor, int value, char *buf,
+		     size_t size)
 {
 	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(descriptor, value);
 
@@ -73,8 +74,7 @@ static json_t *bytes_value(const ProtobufCBinaryData *bytes)
 	return json;
 }
 
-/* What a monitor says may hold text of a guest's: bytes that are no UTF-8 become '?'. */
-static json_t *string_value(const char *text)
+json_t *json_text(const char *text)
 {
 	json_t *json = json_string(text ? text : "");
 	char *ascii;
@@ -119,7 +119,7 @@ static json_t *value(const ProtobufCFieldDescriptor *field, const void *at)
 	case PROTOBUF_C_TYPE_ENUM:
 		return enum_value(field->descriptor, *(const int *)at);
 	case PROTOBUF_C_TYPE_STRING:
-		return string_value(*(char *const *)at);
+		return json_text(*(char *const *)at);
 	case PROTOBUF_C_TYPE_BYTES:
 		return bytes_value(at);
 	case PROTOBUF_C_TYPE_MESSAGE:
@@ -159,7 +159,8 @@ static json_t *repeated(const ProtobufCFieldDescriptor *field, const uint8_t *ba
 	json_t *array = json_array();
 
 	for (size_t i = 0; array && i < n; i++)
-		if (json_array_append_new(array, value(field, items + i * size_of(field->type)))) {
+		if (json_array_append_new(array,
+					  value(field, items + i * size_of(field->type)))) {
 			json_decref(array);
 			array = NULL;
 		}

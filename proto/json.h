@@ -17,7 +17,14 @@
  */
 json_t *json_message(const ProtobufCMessage *message); /* NULL when memory is short */
 
+/*
+ * A string of unknown origin: text of a guest's or a file's may be no UTF-8, which JSON
+ * must be; its bytes above 127 then become '?'. NULL is the empty string.
+ */
+json_t *json_text(const char *text);
+
 /* A value of an enum as json_message() writes it; "unknown" for a number it lacks. */
-char *json_enum_word(const ProtobufCEnumDescriptor *descriptor, int value, char *buf, size_t size);
+char *json_enum_word(const ProtobufCEnumDescriptor *descriptor, int value, char *buf,
+		     size_t size);
 
 #endif

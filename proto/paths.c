@@ -76,11 +76,13 @@ static int check(const char *dir, struct error *err)
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, -ENOTDIR, "state directory %s: not a directory", dir);
 	if (st.st_uid != geteuid())
-		return error_set(err, -EPERM, "state directory %s: belongs to user %u, not to you",
-				 dir, (unsigned)st.st_uid);
+		return error_set(err, -EPERM,
+				 "state directory %s: belongs to user %u, not to you", dir,
+				 (unsigned)st.st_uid);
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
 		return error_set(err, -EPERM,
-				 "state directory %s: others may write to it; chmod go-w it", dir);
+				 "state directory %s: others may write to it; chmod go-w it",
+				 dir);
 	return 0;
 }
 

@@ -10,9 +10,9 @@
  * Where monitors keep their sockets, journals and logs, and how these are called:
  * NAME.sock, NAME.journal, NAME.log in one state directory.
  */
-#define PATHS_SOCKET  ".sock"
-#define PATHS_JOURNAL ".journal"
-#define PATHS_LOG     ".log"
+#define PATHS_SOCKET   ".sock"
+#define PATHS_JOURNAL  ".journal"
+#define PATHS_LOG      ".log"
 #define PATHS_NAME_MAX 63u
 
 /*

@@ -14,16 +14,16 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-	{ "k", 1ull << 10 },   { "kb", 1ull << 10 },  { "kib", 1ull << 10 }, { "m", 1ull << 20 },
-	{ "mb", 1ull << 20 },  { "mib", 1ull << 20 }, { "g", 1ull << 30 },   { "gb", 1ull << 30 },
-	{ "gib", 1ull << 30 }, { "t", 1ull << 40 },   { "tb", 1ull << 40 },  { "tib", 1ull << 40 },
-	{ "b", 1 },            { NULL, 0 },
+    {"k", 1ull << 10}, {"kb", 1ull << 10}, {"kib", 1ull << 10},
+    {"m", 1ull << 20}, {"mb", 1ull << 20}, {"mib", 1ull << 20},
+    {"g", 1ull << 30}, {"gb", 1ull << 30}, {"gib", 1ull << 30},
+    {"t", 1ull << 40}, {"tb", 1ull << 40}, {"tib", 1ull << 40},
+    {"b", 1},          {NULL, 0},
 };
 
 static const struct unit time_units[] = {
-	{ "us", 1 },         { "ms", 1000 },       { "s", 1000000 },
-	{ "m", 60000000 },   { "min", 60000000 },  { "h", 3600000000ull },
-	{ NULL, 0 },
+    {"us", 1},         {"ms", 1000},         {"s", 1000000}, {"m", 60000000},
+    {"min", 60000000}, {"h", 3600000000ull}, {NULL, 0},
 };
 
 /* Thousandths are kept of a fraction: "1.5G" is exact enough and never negative or a NaN. */
@@ -67,8 +67,10 @@ static int parse_with_unit(const char *text, const struct unit *units, uint64_t 
 	if (!units->name)
 		return -EINVAL;
 	if (__builtin_mul_overflow(whole, units->factor, &value) ||
-	    __builtin_add_overflow(value, units->factor / 1000 * thousandths +
-				   units->factor % 1000 * thousandths / 1000, &value))
+	    __builtin_add_overflow(value,
+				   units->factor / 1000 * thousandths +
+				       units->factor % 1000 * thousandths / 1000,
+				   &value))
 		return -ERANGE;
 	*ret = value;
 	return 0;
@@ -103,14 +105,14 @@ static char *scaled(char *buf, uint64_t value, unsigned step, const char *const 
 
 char *units_size(char *buf, uint64_t bytes)
 {
-	static const char *const names[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
+	static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
 
 	return scaled(buf, bytes, 1024, names, 6);
 }
 
 char *units_rate(char *buf, uint64_t bytes_a_second)
 {
-	static const char *const names[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s" };
+	static const char *const names[] = {"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
 
 	return scaled(buf, bytes_a_second, 1000, names, 5);
 }
@@ -129,6 +131,7 @@ char *units_time(char *buf, uint64_t us)
 	else if (s < 7200)
 		snprintf(buf, UNITS_MAX, "%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
 	else
-		snprintf(buf, UNITS_MAX, "%" PRIu64 " h %" PRIu64 " min", s / 3600, s / 60 % 60);
+		snprintf(buf, UNITS_MAX, "%" PRIu64 " h %" PRIu64 " min", s / 3600,
+			 s / 60 % 60);
 	return buf;
 }

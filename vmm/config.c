@@ -101,7 +101,7 @@ static int read_all(int fd, struct buffer *buf)
 
 int config_load(const char *path, Segue__Guest **ret_guest, struct error *err)
 {
-	struct buffer text = { 0 };
+	struct buffer text = {0};
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
 
 	if (fd < 0)

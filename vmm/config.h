@@ -11,10 +11,10 @@
  * A guest's YAML file. Every error reads "web1.yaml:12: disks[0].path: what is wrong".
  * docs/segue.1 lists the keys.
  */
-#define CONFIG_FILE_MAX  (64u << 10)  /* bytes of YAML */
-#define CONFIG_CPUS_MAX  8u
-#define CONFIG_DISKS_MAX 8u
-#define CONFIG_NETS_MAX  4u
+#define CONFIG_FILE_MAX    (64u << 10) /* bytes of YAML */
+#define CONFIG_CPUS_MAX    8u
+#define CONFIG_DISKS_MAX   8u
+#define CONFIG_NETS_MAX    4u
 #define CONFIG_MEMORY_STEP (2ull << 20)
 #define CONFIG_MEMORY_MIN  (4ull << 20)
 #define CONFIG_MEMORY_MAX  (1ull << 40)

@@ -32,17 +32,18 @@ static int check_name(const struct config_file *file, const struct config_where 
 	if (!file->name)
 		return config_where_error(where, err, "name", "missing; every guest needs one");
 	if (!paths_name_valid(file->name))
-		return config_where_error(where, err, "name",
-					  "\"%.80s\" will not do: 1 to 63 of a-z, 0-9 and -, not "
-					  "beginning with -",
-					  file->name);
+		return config_where_error(
+		    where, err, "name",
+		    "\"%.80s\" will not do: 1 to 63 of a-z, 0-9 and -, not "
+		    "beginning with -",
+		    file->name);
 	return config_copy(&guest->name, file->name, err);
 }
 
 static int check_engine(const struct config_file *file, const struct config_where *where,
 			Segue__Guest *guest, struct error *err)
 {
-	static const char *const engines[] = { "kvm" };
+	static const char *const engines[] = {"kvm"};
 	const char *engine = file->engine ? file->engine : engines[0];
 	int r = check_word(where, "engine", engine, engines, 1, err);
 
@@ -52,7 +53,7 @@ static int check_engine(const struct config_file *file, const struct config_wher
 static int check_cpu(const struct config_file *file, const struct config_where *where,
 		     Segue__Guest *guest, struct error *err)
 {
-	static const char *const models[] = { "x86-64-v2", "x86-64-v3", "x86-64-v4", "host" };
+	static const char *const models[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4", "host"};
 	const char *model = file->cpu.model ? file->cpu.model : models[0];
 	const char *count = file->cpu.count ? file->cpu.count : "1";
 	int r = check_word(where, "cpu.model", model, models, 4, err);
@@ -61,8 +62,8 @@ static int check_cpu(const struct config_file *file, const struct config_where *
 		return r;
 	if (strspn(count, "0123456789") != strlen(count) || strlen(count) < 1 ||
 	    strlen(count) > 4 || !atoi(count) || (unsigned)atoi(count) > CONFIG_CPUS_MAX)
-		return config_where_error(where, err, "cpu.count", "\"%s\" is not 1 to %u", count,
-					  CONFIG_CPUS_MAX);
+		return config_where_error(where, err, "cpu.count", "\"%s\" is not 1 to %u",
+					  count, CONFIG_CPUS_MAX);
 	guest->cpus = (uint32_t)atoi(count);
 	return config_copy(&guest->cpu_model, model, err);
 }
@@ -74,20 +75,21 @@ static int check_memory(const struct config_file *file, const struct config_wher
 	int r;
 
 	if (!file->memory)
-		return config_where_error(where, err, "memory", "missing; for example \"512M\"");
+		return config_where_error(where, err, "memory",
+					  "missing; for example \"512M\"");
 	r = units_parse_size(file->memory, &size);
 	if (r == -EINVAL)
-		return config_where_error(where, err, "memory",
-					  "\"%.40s\" is not a size; for example \"512M\" or \"4G\"",
-					  file->memory);
+		return config_where_error(
+		    where, err, "memory",
+		    "\"%.40s\" is not a size; for example \"512M\" or \"4G\"", file->memory);
 	if (r < 0 || size < CONFIG_MEMORY_MIN || size > CONFIG_MEMORY_MAX)
 		return config_where_error(where, err, "memory", "%.40s is not 4M to 1T",
 					  file->memory);
 	if (size % CONFIG_MEMORY_STEP)
-		return config_where_error(where, err, "memory",
-					  "%.40s is not a multiple of 2M; the next is %" PRIu64 "M",
-					  file->memory,
-					  (uint64_t)(size / CONFIG_MEMORY_STEP + 1) * 2);
+		return config_where_error(
+		    where, err, "memory",
+		    "%.40s is not a multiple of 2M; the next is %" PRIu64 "M", file->memory,
+		    (uint64_t)(size / CONFIG_MEMORY_STEP + 1) * 2);
 	guest->memory = size;
 	return 0;
 }

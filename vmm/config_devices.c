@@ -58,8 +58,8 @@ static int check_disk(const struct config_disk *from, unsigned i,
 					  CONFIG_SERIAL_MAX);
 	for (const char *c = from->serial; *c; c++)
 		if (*c <= ' ' || *c > '~')
-			return config_where_error(where, err, key,
-						  "may hold printable ASCII without spaces only");
+			return config_where_error(
+			    where, err, key, "may hold printable ASCII without spaces only");
 	return config_copy(&disk->serial, from->serial, err);
 }
 
@@ -81,7 +81,8 @@ static int check_disk_twice(const Segue__Guest *guest, unsigned i,
 						  j);
 		snprintf(key, sizeof(key), "disks[%u].serial", i);
 		if (*disk->serial && !strcmp(disk->serial, other->serial))
-			return config_where_error(where, err, key, "the same as of disks[%u]", j);
+			return config_where_error(where, err, key, "the same as of disks[%u]",
+						  j);
 	}
 	return 0;
 }
@@ -94,8 +95,8 @@ int config_check_disks(const struct config_file *file, const struct config_where
 	if (!file->n_disks)
 		return 0;
 	if (file->n_disks > CONFIG_DISKS_MAX)
-		return config_where_error(where, err, "disks", "%u of them; at most %u", file->n_disks,
-					  CONFIG_DISKS_MAX);
+		return config_where_error(where, err, "disks", "%u of them; at most %u",
+					  file->n_disks, CONFIG_DISKS_MAX);
 	guest->disks = calloc(file->n_disks, sizeof(*guest->disks));
 	if (!guest->disks)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -162,7 +163,8 @@ static int check_mac(const char *text, unsigned i, const struct config_where *wh
 					  text ? text : "");
 	for (unsigned j = 0; j < i; j++)
 		if (!memcmp(net->mac.data, guest->nets[j]->mac.data, MAC_LEN))
-			return config_where_error(where, err, key, "the same as of nets[%u]", j);
+			return config_where_error(where, err, key, "the same as of nets[%u]",
+						  j);
 	return 0;
 }
 
@@ -177,10 +179,12 @@ static int check_tap(const char *tap, unsigned i, const struct config_where *whe
 					  "missing; the name of a tap interface of this host");
 	if (strlen(tap) >= IFNAMSIZ || strpbrk(tap, "/ \t\n:%") || !strcmp(tap, ".") ||
 	    !strcmp(tap, ".."))
-		return config_where_error(where, err, key, "\"%.40s\" cannot be an interface", tap);
+		return config_where_error(where, err, key, "\"%.40s\" cannot be an interface",
+					  tap);
 	for (unsigned j = 0; j < i; j++)
 		if (!strcmp(tap, guest->nets[j]->tap))
-			return config_where_error(where, err, key, "the same as of nets[%u]", j);
+			return config_where_error(where, err, key, "the same as of nets[%u]",
+						  j);
 	return config_copy(&guest->nets[i]->tap, tap, err);
 }
 
@@ -192,8 +196,8 @@ int config_check_nets(const struct config_file *file, const struct config_where 
 	if (!file->n_nets)
 		return 0;
 	if (file->n_nets > CONFIG_NETS_MAX)
-		return config_where_error(where, err, "nets", "%u of them; at most %u", file->n_nets,
-					  CONFIG_NETS_MAX);
+		return config_where_error(where, err, "nets", "%u of them; at most %u",
+					  file->n_nets, CONFIG_NETS_MAX);
 	guest->nets = calloc(file->n_nets, sizeof(*guest->nets));
 	if (!guest->nets)
 		return error_set(err, -ENOMEM, "out of memory");

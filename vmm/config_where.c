@@ -117,7 +117,8 @@ static int walk_pair(const struct walk *walk, const yaml_node_pair_t *pair,
 	if (node->type != YAML_SCALAR_NODE)
 		return fail(walk, line, path, "a key must be a plain word");
 	word = (const char *)node->data.scalar.value;
-	if (snprintf(key, sizeof(key), "%s%s%s", path, *path ? "." : "", word) >= (int)sizeof(key))
+	if (snprintf(key, sizeof(key), "%s%s%s", path, *path ? "." : "", word) >=
+	    (int)sizeof(key))
 		return fail(walk, line, path, "unknown key, and a very long one");
 	field = find_field(schema, word);
 	if (!field)
@@ -185,7 +186,8 @@ static int check_single(const struct walk *walk, yaml_parser_t *parser)
 		return parser_error(walk, parser);
 	root = yaml_document_get_root_node(&doc);
 	if (root)
-		r = fail(walk, root->start_mark.line + 1, "", "a second document; one guest a file");
+		r = fail(walk, root->start_mark.line + 1, "",
+			 "a second document; one guest a file");
 	yaml_document_delete(&doc);
 	return r;
 }
@@ -213,7 +215,7 @@ int config_where_new(const char *data, size_t len, const char *name,
 		     struct error *err)
 {
 	struct config_where *w = calloc(1, sizeof(*w));
-	struct walk walk = { .where = w, .err = err };
+	struct walk walk = {.where = w, .err = err};
 	yaml_parser_t parser;
 	int r;
 

@@ -42,8 +42,8 @@ static void part_closed(uv_handle_t *handle)
 	control_handle_closed(handle->data);
 }
 
-int control_open(uv_loop_t *loop, const char *path, const struct control_ops *ops, void *monitor,
-		 struct control **ret_control, struct error *err)
+int control_open(uv_loop_t *loop, const char *path, const struct control_ops *ops,
+		 void *monitor, struct control **ret_control, struct error *err)
 {
 	struct control *control = calloc(1, sizeof(*control));
 	int r;

@@ -30,15 +30,17 @@ struct control_client; /* one connection; valid until closed() */
  * later, by control_reply(); a client that goes away before is told by closed().
  */
 struct control_ops {
-	void (*request)(void *monitor, struct control_client *client, const Segue__Request *request);
+	void (*request)(void *monitor, struct control_client *client,
+			const Segue__Request *request);
 	void (*closed)(void *monitor, struct control_client *client);
 	/* Bytes typed on a connection that has become a console. */
-	void (*typed)(void *monitor, struct control_client *client, const uint8_t *data, size_t len);
+	void (*typed)(void *monitor, struct control_client *client, const uint8_t *data,
+		      size_t len);
 };
 
 /* Listens at PATH (mode 0600), replacing a socket nobody listens on. */
-int control_open(uv_loop_t *loop, const char *path, const struct control_ops *ops, void *monitor,
-		 struct control **ret_control, struct error *err);
+int control_open(uv_loop_t *loop, const char *path, const struct control_ops *ops,
+		 void *monitor, struct control **ret_control, struct error *err);
 /* Closes all; replies already queued are still sent. DONE when every handle is closed. */
 void control_close(struct control *control, void (*done)(void *context), void *context);
 

@@ -149,7 +149,7 @@ void control_console(struct control_client *client, const uint8_t *data, size_t 
 
 static void client_refuse(struct control_client *client, int code, const char *text)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 
 	error_set(&err, code, "%s", text);
 	control_answer(client, 0, &err);
@@ -174,7 +174,7 @@ static void take_request(struct control_client *client, const uint8_t *body, siz
 {
 	struct control *control = client->control;
 	Segue__Request *request = segue__request__unpack(NULL, len, body);
-	struct error err = { 0 };
+	struct error err = {0};
 
 	if (!request) {
 		client_refuse(client, -EBADMSG, "not a request");

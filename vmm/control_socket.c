@@ -62,7 +62,7 @@ static int bind_and_listen(uv_pipe_t *listener, const char *path, uv_connection_
 int control_socket_listen(uv_pipe_t *listener, const char *path, uv_connection_cb accept,
 			  struct error *err)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int lock, r;
 
 	if (strlen(path) >= sizeof(address.sun_path))

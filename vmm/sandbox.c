@@ -22,7 +22,7 @@ const char *sandbox_notice(void)
 /* A core holds the guest's memory; it must not land on a disk by accident. */
 static int limit(unsigned max_files, struct error *err)
 {
-	const struct rlimit core = { 0, 0 };
+	const struct rlimit core = {0, 0};
 	struct rlimit files;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &core) < 0)
@@ -43,8 +43,8 @@ static int limit(unsigned max_files, struct error *err)
  */
 static int drop_capabilities(void)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	const struct __user_cap_data_struct none[2] = { 0 };
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct none[2] = {0};
 
 	/* -EINVAL where the kernel has no ambient set; then nothing is in it. */
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

@@ -13,8 +13,9 @@ struct sandbox_options {
 	const char *state_dir;       /* files below may be made, written, removed */
 	const char *const *readable; /* NULL-terminated: files still opened later (a kernel
 				      * image, for a reboot), or NULL */
-	const char *const *writable; /* NULL-terminated: more directories like state_dir, or NULL */
-	unsigned max_files;          /* open descriptors; 0: 1024 */
+	const char *const
+	    *writable;      /* NULL-terminated: more directories like state_dir, or NULL */
+	unsigned max_files; /* open descriptors; 0: 1024 */
 };
 
 /*

@@ -13,11 +13,11 @@
  * Landlock (kernel's Documentation/userspace-api/landlock.rst). Rights that came after the
  * first version are spelled out, for kernel headers older than the kernel.
  */
-#define RIGHTS_V1     ((1ull << 13) - 1)
-#define RIGHT_REFER   (1ull << 13) /* version 2 */
-#define RIGHT_TRUNC   (1ull << 14) /* version 3 */
-#define RIGHT_IOCTL   (1ull << 15) /* version 5 */
-#define SCOPE_ABSTRACT (1ull << 0) /* version 6: abstract Unix sockets of others */
+#define RIGHTS_V1      ((1ull << 13) - 1)
+#define RIGHT_REFER    (1ull << 13) /* version 2 */
+#define RIGHT_TRUNC    (1ull << 14) /* version 3 */
+#define RIGHT_IOCTL    (1ull << 15) /* version 5 */
+#define SCOPE_ABSTRACT (1ull << 0)  /* version 6: abstract Unix sockets of others */
 
 #define RIGHTS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define RIGHTS_STATE                                                                           \
@@ -54,7 +54,7 @@ static uint64_t rights_of_version(long version)
 static int allow(int ruleset, const char *path, uint64_t rights, int missing_ok,
 		 struct error *err)
 {
-	struct landlock_path_beneath_attr rule = { .allowed_access = rights };
+	struct landlock_path_beneath_attr rule = {.allowed_access = rights};
 	struct stat st;
 	int fd = open(path, O_PATH | O_CLOEXEC), r = 0;
 
@@ -99,16 +99,17 @@ static const char *missing(long version)
 	if (version < 0)
 		return "this kernel has no Landlock: files are guarded by permissions alone";
 	if (version < 3)
-		return "this kernel's Landlock is old (below version 3): it does not guard truncate()";
+		return "this kernel's Landlock is old (below version 3): it does not guard "
+		       "truncate()";
 	return NULL;
 }
 
 int sandbox_landlock_prepare(const struct sandbox_options *options, int *ret_fd,
 			     const char **ret_notice, struct error *err)
 {
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
-			       LANDLOCK_CREATE_RULESET_VERSION);
-	struct ruleset ruleset = { 0 };
+	long version =
+	    syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	struct ruleset ruleset = {0};
 	int fd, r;
 
 	*ret_fd = -1;

@@ -36,7 +36,7 @@ static void on_refused(int number, siginfo_t *info, void *context)
 
 static void prepare_log(void)
 {
-	struct sigaction action = { .sa_sigaction = on_refused, .sa_flags = SA_SIGINFO };
+	struct sigaction action = {.sa_sigaction = on_refused, .sa_flags = SA_SIGINFO};
 
 	for (int nr = 0; nr < NAMES_MAX; nr++)
 		names[nr] = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
@@ -47,15 +47,16 @@ static int add_syscall(scmp_filter_ctx filter, const struct sandbox_syscall *s)
 {
 	int nr = seccomp_syscall_resolve_name(s->name);
 	struct scmp_arg_cmp test = {
-		.arg = s->argument,
-		.op = SCMP_CMP_MASKED_EQ,
-		.datum_a = s->test == SANDBOX_SELF ? 0xffffffffu : s->mask,
-		.datum_b = s->test == SANDBOX_SELF ? (scmp_datum_t)getpid() : s->value,
+	    .arg = s->argument,
+	    .op = SCMP_CMP_MASKED_EQ,
+	    .datum_a = s->test == SANDBOX_SELF ? 0xffffffffu : s->mask,
+	    .datum_b = s->test == SANDBOX_SELF ? (scmp_datum_t)getpid() : s->value,
 	};
 
 	if (nr == __NR_SCMP_ERROR)
 		return 0; /* newer than libseccomp: nothing here can call it either */
-	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, nr, s->test != SANDBOX_ANY, &test);
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, nr, s->test != SANDBOX_ANY,
+				      &test);
 }
 
 static int add_ioctl(scmp_filter_ctx filter, const struct sandbox_ioctl *i)

@@ -39,7 +39,7 @@ static void on_signal(int number)
 
 static int wait_answer(void)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
+	const struct timespec ms = {.tv_nsec = 1000000};
 
 	for (unsigned i = 0; i < WAIT_MS; i++) {
 		int r = atomic_load(&round_.answer);
@@ -102,8 +102,8 @@ static int pass(pid_t *done, unsigned *n)
 int sandbox_on_threads(int (*function)(const void *context), const void *context,
 		       struct error *err)
 {
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, was;
-	pid_t done[THREADS_MAX] = { gettid() };
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, was;
+	pid_t done[THREADS_MAX] = {gettid()};
 	unsigned n = 1;
 	int r = function(context);
 

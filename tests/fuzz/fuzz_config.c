@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	Segue__Guest *guest = NULL;
-	struct error err = { 0 };
+	struct error err = {0};
 	int r = config_parse(len ? (const char *)data : "", len, "f.yaml", &guest, &err);
 
 	if (r < 0) {

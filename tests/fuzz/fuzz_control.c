@@ -24,9 +24,10 @@ static struct control *control;
 static char path[64];
 static unsigned closed, typed;
 
-static void on_request(void *monitor, struct control_client *client, const Segue__Request *request)
+static void on_request(void *monitor, struct control_client *client,
+		       const Segue__Request *request)
 {
-	struct error no = { 0 };
+	struct error no = {0};
 
 	(void)monitor;
 	error_set(&no, -ENOSYS, "no");
@@ -43,14 +44,15 @@ static void on_closed(void *monitor, struct control_client *client)
 	closed++;
 }
 
-static void on_typed(void *monitor, struct control_client *client, const uint8_t *data, size_t len)
+static void on_typed(void *monitor, struct control_client *client, const uint8_t *data,
+		     size_t len)
 {
 	(void)monitor;
 	typed += (unsigned)len;
 	control_console(client, data, len);
 }
 
-static const struct control_ops ops = { on_request, on_closed, on_typed };
+static const struct control_ops ops = {on_request, on_closed, on_typed};
 
 static void clean(void)
 {
@@ -62,7 +64,7 @@ static void clean(void)
 static void start(void)
 {
 	char dir[] = "/tmp/segue-fuzz-XXXXXX";
-	struct error err = { 0 };
+	struct error err = {0};
 
 	if (!mkdtemp(dir))
 		abort();
@@ -75,7 +77,7 @@ static void start(void)
 
 static int connect_client(void)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	strcpy(address.sun_path, path);

@@ -44,8 +44,8 @@ static int run(const char *words)
 	char line[1024];
 	int status;
 
-	snprintf(line, sizeof(line), "cd %s && exec timeout 20 %s %s >out 2>errors </dev/null", dir,
-		 segue, words);
+	snprintf(line, sizeof(line), "cd %s && exec timeout 20 %s %s >out 2>errors </dev/null",
+		 dir, segue, words);
 	status = system(line);
 	slurp("out", out, sizeof(out));
 	slurp("errors", errors, sizeof(errors));
@@ -148,11 +148,12 @@ static void test_completion(void)
 		holds(out, commands[i]->name);
 	CU_ASSERT_EQUAL(system("bash -n <<'X'\n:\nX\n"), 0);
 	char line[256];
-	snprintf(line, sizeof(line),
-		 "cd %s && bash -c '. ./out; COMP_WORDS=(segue mo); COMP_CWORD=1; _segue; echo "
-		 "${COMPREPLY[*]}; COMP_WORDS=(segue move a --compression l); COMP_CWORD=4; _segue; "
-		 "echo ${COMPREPLY[*]}' >words",
-		 dir);
+	snprintf(
+	    line, sizeof(line),
+	    "cd %s && bash -c '. ./out; COMP_WORDS=(segue mo); COMP_CWORD=1; _segue; echo "
+	    "${COMPREPLY[*]}; COMP_WORDS=(segue move a --compression l); COMP_CWORD=4; _segue; "
+	    "echo ${COMPREPLY[*]}' >words",
+	    dir);
 	CU_ASSERT_EQUAL(system(line), 0);
 	slurp("words", out, sizeof(out));
 	CU_ASSERT_STRING_EQUAL(out, "move\nlz4\n");
@@ -249,15 +250,17 @@ static void test_move(void)
 {
 	write_guest("web1", "");
 	ends("run web1.yaml", 0);
-	ends("move web1 --to 127.0.0.1:2 --channels 4 --bandwidth 1G --downtime 5ms --time-limit 5m "
+	ends("move web1 --to 127.0.0.1:2 --channels 4 --bandwidth 1G --downtime 5ms "
+	     "--time-limit 5m "
 	     "--if-unconverged throttle --compression lz4 --record rec",
 	     6);
 	CU_ASSERT_STRING_EQUAL(strstr(errors, "segue: "),
 			       "segue: web1: node2 refuses the guest: no AVX2 there\n");
 	holds(errors, "round 2: 4000 pages  812 MB/s  blackout about 4.1 ms, 300.0 ms left\n");
 	slurp("web1.log", out, sizeof(out));
-	holds(out, "move to=127.0.0.1:2 channels=4 bandwidth=1073741824 downtime=5000 limit=300 "
-		   "unconverged=2 compression=lz4 record=/");
+	holds(out,
+	      "move to=127.0.0.1:2 channels=4 bandwidth=1073741824 downtime=5000 limit=300 "
+	      "unconverged=2 compression=lz4 record=/");
 	holds(out, "/rec\n");
 	ends("move web1 --to localhost:1 --dry-run", 0);
 	holds(out, "web1 can be moved: blackout about 4.1 ms, 3.50 s in all");
@@ -269,11 +272,11 @@ static void test_move(void)
 	usleep(100000);
 	ends("run web1.yaml", 0);
 	ends("move web1 --to 127.0.0.1:1", 0);
-	CU_ASSERT_STRING_EQUAL(out,
-			       "web1 moved to 127.0.0.1:1 in 3.20 s: 4 rounds, 90 MiB sent\n"
-			       "blackout 4.1 ms: pause 200 us, last pages 1.5 ms, state 400 us, "
-			       "commit 1.1 ms, resume 900 us\n"
-			       "135072 pages sent (100000 zero, 35072 LZ4) over 4 channels\n");
+	CU_ASSERT_STRING_EQUAL(
+	    out, "web1 moved to 127.0.0.1:1 in 3.20 s: 4 rounds, 90 MiB sent\n"
+		 "blackout 4.1 ms: pause 200 us, last pages 1.5 ms, state 400 us, "
+		 "commit 1.1 ms, resume 900 us\n"
+		 "135072 pages sent (100000 zero, 35072 LZ4) over 4 channels\n");
 	usleep(100000);
 	ends("run web1.yaml", 0);
 	ends("move web1 --to 127.0.0.1:5", 5);
@@ -283,9 +286,10 @@ static void test_move(void)
 }
 
 /* A child on a terminal of its own; the parent's side of it. */
-static pid_t on_terminal(int *ret_fd, const char *a, const char *b, const char *c, const char *d)
+static pid_t on_terminal(int *ret_fd, const char *a, const char *b, const char *c,
+			 const char *d)
 {
-	struct winsize size = { .ws_row = 24, .ws_col = 100 };
+	struct winsize size = {.ws_row = 24, .ws_col = 100};
 	pid_t pid = forkpty(ret_fd, NULL, NULL, &size);
 
 	if (!pid) {
@@ -303,7 +307,7 @@ static bool expect(int fd, const char *part)
 
 	out[0] = '\0';
 	for (int i = 0; i < 50; i++) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
+		struct pollfd p = {.fd = fd, .events = POLLIN};
 		ssize_t n;
 
 		if (poll(&p, 1, 100) <= 0)
@@ -378,7 +382,7 @@ static void test_parts(void)
 {
 	Segue__Progress p = SEGUE__PROGRESS__INIT;
 	char buf[ADDRESS_MAX];
-	struct error err = { 0 };
+	struct error err = {0};
 
 	CU_ASSERT_EQUAL(move_view_percent(&p), 0);
 	p.round = 1;
@@ -390,7 +394,8 @@ static void test_parts(void)
 	p.pages_left = 0;
 	CU_ASSERT_EQUAL(move_view_percent(&p), 100);
 	CU_ASSERT(!address_resolve("[::1]:70", false, buf, &err) && !strcmp(buf, "[::1]:70"));
-	CU_ASSERT(!address_resolve("1.2.3.4:70", false, buf, &err) && !strcmp(buf, "1.2.3.4:70"));
+	CU_ASSERT(!address_resolve("1.2.3.4:70", false, buf, &err) &&
+		  !strcmp(buf, "1.2.3.4:70"));
 	CU_ASSERT(!address_resolve(":0", true, buf, &err) && !strcmp(buf, "0.0.0.0:0"));
 	CU_ASSERT(address_resolve("::1:70", false, buf, &err) < 0);
 	CU_ASSERT(address_resolve("1.2.3.4:70000", false, buf, NULL) < 0);
@@ -407,7 +412,7 @@ int main(int argc, char **argv)
 	if (!segue || !monitor)
 		return 1;
 	setenv("SEGUE_VMM", monitor, 1);
-		setenv("SEGUE_STATE_DIR", dir, 1);
+	setenv("SEGUE_STATE_DIR", dir, 1);
 	CU_initialize_registry();
 	CU_pSuite s = CU_add_suite("cli", NULL, NULL);
 

@@ -34,7 +34,8 @@ static struct {
 	char record[256];
 } m;
 
-static void fill_progress(Segue__Progress *p, Segue__Prediction *guess, Segue__Blackout *blackout)
+static void fill_progress(Segue__Progress *p, Segue__Prediction *guess,
+			  Segue__Blackout *blackout)
 {
 	segue__progress__init(p);
 	segue__prediction__init(guess);
@@ -156,10 +157,12 @@ static void start_move(struct control_client *client, const Segue__Request *requ
 	m.ticks = 0;
 	m.move_kind = atoi(strrchr(move->to, ':') + 1);
 	/* What arrived, for the test to compare. */
-	fprintf(stderr, "move to=%s channels=%u bandwidth=%llu downtime=%u limit=%u unconverged=%d "
-			"compression=%s record=%s\n",
-		move->to, move->channels, (unsigned long long)move->bandwidth, move->downtime_us,
-		move->time_limit_s, (int)move->unconverged, move->compression, move->record);
+	fprintf(stderr,
+		"move to=%s channels=%u bandwidth=%llu downtime=%u limit=%u unconverged=%d "
+		"compression=%s record=%s\n",
+		move->to, move->channels, (unsigned long long)move->bandwidth,
+		move->downtime_us, move->time_limit_s, (int)move->unconverged,
+		move->compression, move->record);
 	if (move->dry_run)
 		end_move(0, "", "predicted");
 	else
@@ -195,9 +198,10 @@ static void stop(const Segue__StopRequest *stop)
 	uv_timer_start(&m.end, on_end, 20, 0);
 }
 
-static void on_request(void *monitor, struct control_client *client, const Segue__Request *request)
+static void on_request(void *monitor, struct control_client *client,
+		       const Segue__Request *request)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 
 	(void)monitor;
 	switch (request->of_case) {
@@ -245,7 +249,8 @@ static void on_closed(void *monitor, struct control_client *client)
 }
 
 /* Gives back what is typed; "bye" ends the monitor. */
-static void on_typed(void *monitor, struct control_client *client, const uint8_t *data, size_t len)
+static void on_typed(void *monitor, struct control_client *client, const uint8_t *data,
+		     size_t len)
 {
 	(void)monitor;
 	control_console(client, data, len);
@@ -253,7 +258,7 @@ static void on_typed(void *monitor, struct control_client *client, const uint8_t
 		uv_timer_start(&m.end, on_end, 20, 0);
 }
 
-static const struct control_ops ops = { on_request, on_closed, on_typed };
+static const struct control_ops ops = {on_request, on_closed, on_typed};
 
 static int fail(const char *text)
 {
@@ -264,14 +269,17 @@ static int fail(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "state-dir", required_argument, NULL, 's' }, { "name", required_argument, NULL, 'n' },
-		{ "receive", required_argument, NULL, 'r' },   { "paused", no_argument, NULL, 'p' },
-		{ "no-sandbox", no_argument, NULL, 'x' },      { "ready-fd", required_argument, NULL, 'f' },
-		{ NULL, 0, NULL, 0 },
+	    {"state-dir", required_argument, NULL, 's'},
+	    {"name", required_argument, NULL, 'n'},
+	    {"receive", required_argument, NULL, 'r'},
+	    {"paused", no_argument, NULL, 'p'},
+	    {"no-sandbox", no_argument, NULL, 'x'},
+	    {"ready-fd", required_argument, NULL, 'f'},
+	    {NULL, 0, NULL, 0},
 	};
 	const char *dir = NULL, *name = NULL;
 	int ready = -1, c;
-	struct error err = { 0 };
+	struct error err = {0};
 	char *path;
 
 	m.state = SEGUE__RUN_STATE__RUN_STATE_RUNNING;

@@ -13,7 +13,7 @@
 static Segue__Guest *good(const char *text, const char *name)
 {
 	Segue__Guest *guest = NULL;
-	struct error err = { 0 };
+	struct error err = {0};
 
 	if (config_parse(text, strlen(text), name, &guest, &err) < 0)
 		fprintf(stderr, "unexpected: %s\n", err.text);
@@ -25,7 +25,7 @@ static Segue__Guest *good(const char *text, const char *name)
 static void bad(const char *text, const char *words)
 {
 	Segue__Guest *guest = NULL;
-	struct error err = { 0 };
+	struct error err = {0};
 	int r = config_parse(text, strlen(text), "web1.yaml", &guest, &err);
 
 	CU_ASSERT(r < 0);
@@ -57,15 +57,16 @@ static void test_defaults(void)
 
 static void test_everything(void)
 {
-	Segue__Guest *g = good("name: db-2\nengine: kvm\n"
-			       "cpu: {model: x86-64-v3, count: 4}\nmemory: 1.5G\n"
-			       "kernel: {image: /boot/vmlinuz, initrd: initrd.img, cmdline: 'a=b c'}\n"
-			       "disks:\n- path: root.img\n  serial: ROOT\n- {path: /d, readonly: yes, "
-			       "direct: on}\n"
-			       "nets:\n- tap: tap0\n- {tap: tap1, mac: '52:54:00:0A:0b:ff'}\n"
-			       "console: off\nentropy: No\nballoon: false\nallow_emulation: true\n",
-			       "etc/guests/db.yaml");
-	const uint8_t mac[] = { 0x52, 0x54, 0, 0x0a, 0x0b, 0xff };
+	Segue__Guest *g =
+	    good("name: db-2\nengine: kvm\n"
+		 "cpu: {model: x86-64-v3, count: 4}\nmemory: 1.5G\n"
+		 "kernel: {image: /boot/vmlinuz, initrd: initrd.img, cmdline: 'a=b c'}\n"
+		 "disks:\n- path: root.img\n  serial: ROOT\n- {path: /d, readonly: yes, "
+		 "direct: on}\n"
+		 "nets:\n- tap: tap0\n- {tap: tap1, mac: '52:54:00:0A:0b:ff'}\n"
+		 "console: off\nentropy: No\nballoon: false\nallow_emulation: true\n",
+		 "etc/guests/db.yaml");
+	const uint8_t mac[] = {0x52, 0x54, 0, 0x0a, 0x0b, 0xff};
 
 	CU_ASSERT_EQUAL(g->cpus, 4);
 	CU_ASSERT_STRING_EQUAL(g->cpu_model, "x86-64-v3");
@@ -96,7 +97,8 @@ static void mac_of(const char *guest, unsigned net, uint8_t mac[6])
 	Segue__Guest *g;
 
 	snprintf(text, sizeof(text),
-		 "name: %s\nmemory: 4M\nkernel: {image: k}\nnets: [{tap: a}, {tap: b}]\n", guest);
+		 "name: %s\nmemory: 4M\nkernel: {image: k}\nnets: [{tap: a}, {tap: b}]\n",
+		 guest);
 	g = good(text, "x.yaml");
 	memcpy(mac, g->nets[net]->mac.data, 6);
 	config_free(g);
@@ -201,8 +203,8 @@ static void test_devices(void)
 	    "web1.yaml:6: nets[0].mac: \"01:00:00:00:00:01\" is not one card's address");
 	bad(MINIMAL "nets:\n- {tap: a}\n- {tap: a}\n",
 	    "web1.yaml:7: nets[1].tap: the same as of nets[0]");
-	config_free(good(MINIMAL "disks:\n- {path: a, readonly: true}\n- {path: a, readonly: true}\n",
-			 "a"));
+	config_free(good(
+	    MINIMAL "disks:\n- {path: a, readonly: true}\n- {path: a, readonly: true}\n", "a"));
 }
 
 static void test_load(void)
@@ -210,7 +212,7 @@ static void test_load(void)
 	char path[] = "/tmp/segue-config-XXXXXX.yaml", huge[(64 << 10) + 2];
 	int fd = mkstemps(path, 5);
 	Segue__Guest *guest = NULL;
-	struct error err = { 0 };
+	struct error err = {0};
 
 	CU_ASSERT_FATAL(fd >= 0);
 	CU_ASSERT_EQUAL(write(fd, MINIMAL, sizeof(MINIMAL) - 1), sizeof(MINIMAL) - 1);
@@ -223,7 +225,7 @@ static void test_load(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, ": longer than 64 KiB"));
 	close(fd);
 	unlink(path);
-	err = (struct error){ 0 };
+	err = (struct error){0};
 	CU_ASSERT(config_load(path, &guest, &err) < 0);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, ": No such file or directory"));
 }

@@ -38,7 +38,7 @@ static char path[64];
 
 static void answer_later(uv_timer_t *timer)
 {
-	struct error no = { 0 };
+	struct error no = {0};
 
 	(void)timer;
 	error_set(&no, -EBUSY, "it is moving");
@@ -47,7 +47,8 @@ static void answer_later(uv_timer_t *timer)
 	server.waiting = NULL;
 }
 
-static void on_request(void *monitor, struct control_client *client, const Segue__Request *request)
+static void on_request(void *monitor, struct control_client *client,
+		       const Segue__Request *request)
 {
 	Segue__Reply reply = SEGUE__REPLY__INIT;
 	Segue__ShowReply show = SEGUE__SHOW_REPLY__INIT;
@@ -87,13 +88,14 @@ static void on_closed(void *monitor, struct control_client *client)
 	server.closed++;
 }
 
-static void on_typed(void *monitor, struct control_client *client, const uint8_t *data, size_t len)
+static void on_typed(void *monitor, struct control_client *client, const uint8_t *data,
+		     size_t len)
 {
 	(void)monitor;
 	control_console(client, data, len);
 }
 
-static const struct control_ops ops = { on_request, on_closed, on_typed };
+static const struct control_ops ops = {on_request, on_closed, on_typed};
 
 static void control_done(void *context)
 {
@@ -132,7 +134,7 @@ static void *run_server(void *arg)
 
 static int start(void)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 
 	memset(&server, 0, sizeof(server));
 	uv_loop_init(&server.loop);
@@ -165,7 +167,7 @@ static bool reaches(atomic_uint *counter, unsigned value)
 static struct client *connect_client(void)
 {
 	struct client *client = NULL;
-	struct error err = { 0 };
+	struct error err = {0};
 
 	client_connect(dir, "web1", &client, &err);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(client);
@@ -174,7 +176,7 @@ static struct client *connect_client(void)
 
 static int connect_raw(void)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	strcpy(address.sun_path, path);
@@ -203,7 +205,7 @@ static int call(struct client *client, int of_case, struct error *err)
 static void test_answers(void)
 {
 	struct client *client;
-	struct error err = { 0 };
+	struct error err = {0};
 	Segue__Reply *reply = NULL;
 	struct stat st;
 
@@ -223,7 +225,7 @@ static void test_answers(void)
 static void test_events(void)
 {
 	struct client *one, *other;
-	struct error err = { 0 };
+	struct error err = {0};
 	Segue__Reply *reply = NULL;
 
 	CU_ASSERT_EQUAL_FATAL(start(), 0);
@@ -244,7 +246,7 @@ static void test_events(void)
 static void test_console(void)
 {
 	struct client *client;
-	struct error err = { 0 };
+	struct error err = {0};
 	Segue__Reply *reply = NULL;
 
 	CU_ASSERT_EQUAL_FATAL(start(), 0);
@@ -314,10 +316,10 @@ static void test_hostile(void)
 /* Asks and never reads: dropped at CONTROL_BACKLOG_MAX, and the others do not notice. */
 static void test_deaf(void)
 {
-	static const uint8_t request[] = { 4, 0, 0, 0, 0x08, 1, 0x12, 0 };
+	static const uint8_t request[] = {4, 0, 0, 0, 0x08, 1, 0x12, 0};
 	static uint8_t many[sizeof(request) * 4096];
 	struct client *client;
-	struct error err = { 0 };
+	struct error err = {0};
 	Segue__Reply *reply = NULL;
 	int fd;
 
@@ -342,7 +344,7 @@ static void test_gone_before_answer(void)
 	Segue__Request request = SEGUE__REQUEST__INIT;
 	Segue__PauseRequest pause = SEGUE__PAUSE_REQUEST__INIT;
 	struct client *client;
-	struct error err = { 0 };
+	struct error err = {0};
 
 	CU_ASSERT_EQUAL_FATAL(start(), 0);
 	client = connect_client();
@@ -373,9 +375,9 @@ static void test_crowd(void)
 /* A second monitor of the name is refused; a dead one's socket is taken over. */
 static void test_socket(void)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct control *second = NULL;
-	struct error err = { 0 };
+	struct error err = {0};
 	uv_loop_t loop;
 	int fd;
 
@@ -400,7 +402,7 @@ static void test_socket(void)
 static void test_close_with_clients(void)
 {
 	struct client *client;
-	struct error err = { 0 };
+	struct error err = {0};
 	Segue__Reply *reply = NULL;
 
 	CU_ASSERT_EQUAL_FATAL(start(), 0);
@@ -411,7 +413,7 @@ static void test_close_with_clients(void)
 	CU_ASSERT_EQUAL(server.closed, 1);
 	CU_ASSERT_EQUAL(client_receive(client, 1000, &reply, &err), -EPIPE);
 	client_close(client);
-	err = (struct error){ 0 };
+	err = (struct error){0};
 	CU_ASSERT_EQUAL(client_connect(dir, "web1", &client, &err), -ENOENT);
 }
 

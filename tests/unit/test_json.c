@@ -29,14 +29,14 @@ static void test_guest(void)
 {
 	Segue__Guest g = SEGUE__GUEST__INIT;
 	Segue__Kernel k = SEGUE__KERNEL__INIT;
-	Segue__Net net = SEGUE__NET__INIT, *nets[] = { &net };
-	uint8_t mac[] = { 2, 0, 0xab, 0, 0, 0xff };
+	Segue__Net net = SEGUE__NET__INIT, *nets[] = {&net};
+	uint8_t mac[] = {2, 0, 0xab, 0, 0, 0xff};
 
 	g.name = "web1";
 	g.memory = 1ull << 40;
 	g.kernel = &k;
 	net.tap = "tap0";
-	net.mac = (ProtobufCBinaryData){ 6, mac };
+	net.mac = (ProtobufCBinaryData){6, mac};
 	g.nets = nets;
 	g.n_nets = 1;
 	g.balloon = 1;
@@ -67,14 +67,15 @@ static void test_oneof_and_enum(void)
 			     "\"text\":\"\"}}");
 	event.state = (Segue__RunState)4711;
 	event.time_us = 0;
-	event.text = "\xff\xfe" "a";
+	event.text = "\xff\xfe"
+		     "a";
 	becomes(&event.base, "{\"time_us\":0,\"state\":\"unknown\",\"text\":\"??a\"}");
 }
 
 static void test_repeated_strings(void)
 {
 	Segue__Contract c = SEGUE__CONTRACT__INIT;
-	char *devices[] = { "disk", "net" };
+	char *devices[] = {"disk", "net"};
 	json_t *json, *list;
 
 	c.devices = devices;
@@ -88,7 +89,7 @@ static void test_repeated_strings(void)
 
 static void test_suggest(void)
 {
-	static const char *const words[] = { "run", "resume", NULL, "receive", "recover" };
+	static const char *const words[] = {"run", "resume", NULL, "receive", "recover"};
 
 	CU_ASSERT_STRING_EQUAL(suggest("resum", words, 5), "resume");
 	CU_ASSERT_STRING_EQUAL(suggest("reciev", words, 5), "receive");

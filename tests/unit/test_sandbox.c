@@ -32,7 +32,7 @@ static char readable[64], outside[64];
 #define STEP(condition)                                                                        \
 	do {                                                                                   \
 		if (!(condition)) {                                                            \
-			dprintf(2, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition,         \
+			dprintf(2, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition,          \
 				strerror(errno));                                              \
 			return 1;                                                              \
 		}                                                                              \
@@ -40,9 +40,9 @@ static char readable[64], outside[64];
 
 static int enter(void)
 {
-	const char *const files[] = { readable, "/nowhere/at/all", NULL };
-	struct sandbox_options options = { .state_dir = dir, .readable = files };
-	struct error err = { 0 };
+	const char *const files[] = {readable, "/nowhere/at/all", NULL};
+	struct sandbox_options options = {.state_dir = dir, .readable = files};
+	struct error err = {0};
 
 	if (sandbox_enter(&options, &err) < 0) {
 		dprintf(2, "%s\n", err.text);
@@ -130,8 +130,8 @@ static int loop_and_threads(void)
 {
 	ssize_t opened = -1;
 	int ticks = 0, answer = 0;
-	uv_fs_t request = { .data = &opened };
-	uv_timer_t timer = { .data = &ticks };
+	uv_fs_t request = {.data = &opened};
+	uv_timer_t timer = {.data = &ticks};
 	char path[96];
 	pthread_t thread;
 	uv_loop_t loop;
@@ -154,17 +154,18 @@ static int loop_and_threads(void)
 
 static int tcp(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(at);
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST }, *list;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *list;
 	int listener, client, server;
 	char byte = 0, host[64], port[16];
 
 	STEP(!enter());
 	/* Addresses in figures ask nobody. */
 	STEP(!getaddrinfo("127.0.0.1", "7000", &hints, &list));
-	STEP(!getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof(host), port, sizeof(port),
-			  NI_NUMERICHOST | NI_NUMERICSERV));
+	STEP(!getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof(host), port,
+			  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV));
 	freeaddrinfo(list);
 	STEP(!getaddrinfo("fe80::1", "7000", &hints, &list));
 	freeaddrinfo(list);
@@ -257,7 +258,7 @@ static int capabilities(void)
 
 static int do_execve(void)
 {
-	char *const argv[] = { "true", NULL };
+	char *const argv[] = {"true", NULL};
 
 	return enter() ? 1 : execve("/bin/true", argv, argv + 1);
 }
@@ -285,8 +286,8 @@ static int do_ptrace(void)
 static int do_executable(void)
 {
 	return enter() ? 1
-		       : mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			      0) == MAP_FAILED;
+		       : mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+			      -1, 0) == MAP_FAILED;
 }
 
 static int do_kill(void)

@@ -29,10 +29,10 @@ static void print_values(FILE *to, const struct command *command)
 static void print_command(FILE *to, const struct command *command)
 {
 	static const char *const operands[] = {
-		[OPERAND_NONE] = "",
-		[OPERAND_GUEST] = "guests=1",
-		[OPERAND_FILE] = "files=1",
-		[OPERAND_WORD] = "",
+	    [OPERAND_NONE] = "",
+	    [OPERAND_GUEST] = "guests=1",
+	    [OPERAND_FILE] = "files=1",
+	    [OPERAND_WORD] = "",
 	};
 	const char *first = operands[command->operands[0].kind];
 
@@ -69,15 +69,17 @@ void completion_bash(FILE *to)
 	fprintf(to, "' ;;\n");
 	for (size_t i = 0; commands[i]; i++)
 		print_command(to, commands[i]);
-	fprintf(to, "\tesac\n"
-		    "\tif [[ $guests && $cur != -* ]]; then\n"
-		    "\t\twords=$(segue ls --json 2>/dev/null |\n"
-		    "\t\t\tsed -n 's/^ \\{4\\}\"name\": \"\\(.*\\)\".*/\\1/p')\n"
-		    "\tfi\n"
-		    "\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-		    "\tif [[ $files && $cur != -* ]]; then\n"
-		    "\t\tCOMPREPLY=($(compgen -f -X '!*.y*ml' -- \"$cur\") $(compgen -d -- \"$cur\"))\n"
-		    "\tfi\n"
-		    "}\n"
-		    "complete -o filenames -F _segue segue\n");
+	fprintf(
+	    to,
+	    "\tesac\n"
+	    "\tif [[ $guests && $cur != -* ]]; then\n"
+	    "\t\twords=$(segue ls --json 2>/dev/null |\n"
+	    "\t\t\tsed -n 's/^ \\{4\\}\"name\": \"\\(.*\\)\".*/\\1/p')\n"
+	    "\tfi\n"
+	    "\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+	    "\tif [[ $files && $cur != -* ]]; then\n"
+	    "\t\tCOMPREPLY=($(compgen -f -X '!*.y*ml' -- \"$cur\") $(compgen -d -- \"$cur\"))\n"
+	    "\tfi\n"
+	    "}\n"
+	    "complete -o filenames -F _segue segue\n");
 }

@@ -42,8 +42,8 @@ static int check_port(const char *port, bool listen)
 
 int address_resolve(const char *text, bool listen, char *buf, struct error *err)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-				  .ai_flags = listen ? AI_PASSIVE : 0 };
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = listen ? AI_PASSIVE : 0};
 	struct addrinfo *found;
 	char host[256], numeric[INET6_ADDRSTRLEN + 16], service[8];
 	const char *port;
@@ -51,8 +51,10 @@ int address_resolve(const char *text, bool listen, char *buf, struct error *err)
 
 	if (split(text, host, sizeof(host), &port) < 0 || check_port(port, listen) < 0 ||
 	    (!*host && !listen))
-		return error_set(err, -EINVAL, "\"%.200s\" is not an address; for example "
-				 "10.0.0.2:7000 or [fd00::2]:7000", text);
+		return error_set(err, -EINVAL,
+				 "\"%.200s\" is not an address; for example "
+				 "10.0.0.2:7000 or [fd00::2]:7000",
+				 text);
 	/* Without a host: all of IPv4 first, as a bare "::" may not take IPv4 in. */
 	if (!*host)
 		hints.ai_family = AF_INET;

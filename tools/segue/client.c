@@ -41,18 +41,22 @@ int client_fd(const struct client *client)
 static int connect_error(const char *name, const char *path, struct error *err)
 {
 	if (errno == ENOENT)
-		return error_set(err, -ENOENT, "there is no guest \"%s\" here; \"segue ls\" lists "
-				 "those there are", name);
+		return error_set(err, -ENOENT,
+				 "there is no guest \"%s\" here; \"segue ls\" lists "
+				 "those there are",
+				 name);
 	if (errno == ECONNREFUSED)
-		return error_set(err, -ECONNREFUSED,
-				 "the monitor of \"%s\" is gone (nobody listens at %s); its last words "
-				 "are in %s.log", name, path, name);
+		return error_set(
+		    err, -ECONNREFUSED,
+		    "the monitor of \"%s\" is gone (nobody listens at %s); its last words "
+		    "are in %s.log",
+		    name, path, name);
 	return error_system(err, -errno, "%s", path);
 }
 
 static int connect_path(const char *name, const char *path, struct error *err)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
 
 	if (fd < 0)
@@ -96,7 +100,7 @@ int client_connect(const char *state_dir, const char *name, struct client **ret_
 
 static int send_frame(struct client *client, const ProtobufCMessage *message, struct error *err)
 {
-	struct buffer out = { 0 };
+	struct buffer out = {0};
 	int r = frame_append(&out, message);
 	ssize_t n;
 
@@ -143,8 +147,10 @@ static int take_reply(struct client *client, Segue__Reply **ret_reply, struct er
 		return 0;
 	*ret_reply = used < 0 ? NULL : segue__reply__unpack(NULL, len, body);
 	if (!*ret_reply)
-		return error_set(err, -EBADMSG, "the monitor of \"%s\" talks nonsense; is it of "
-				 "another version?", client->name);
+		return error_set(err, -EBADMSG,
+				 "the monitor of \"%s\" talks nonsense; is it of "
+				 "another version?",
+				 client->name);
 	memmove(in->data, in->data + used, in->len - (size_t)used);
 	in->len -= (size_t)used;
 	return 1;
@@ -183,7 +189,7 @@ int client_receive(struct client *client, int timeout, Segue__Reply **ret_reply,
 	int64_t end = now_ms() + timeout;
 
 	for (;;) {
-		struct pollfd p = { .fd = client->fd, .events = POLLIN };
+		struct pollfd p = {.fd = client->fd, .events = POLLIN};
 		int r = take_reply(client, ret_reply, err);
 		int64_t left = end - now_ms();
 
@@ -222,7 +228,8 @@ int client_call(struct client *client, Segue__Request *request, Segue__Reply **r
 
 		r = client_receive(client, left > 0 ? (int)left : 0, &reply, err);
 		if (r == -ETIMEDOUT)
-			return error_set(err, r, "the monitor of \"%s\" does not answer", client->name);
+			return error_set(err, r, "the monitor of \"%s\" does not answer",
+					 client->name);
 		if (r == -EINTR)
 			return error_set(err, r, "interrupted");
 		if (r < 0)
@@ -256,7 +263,8 @@ int client_show(struct client *client, Segue__Reply **ret_reply, struct error *e
 		return r;
 	if (reply->of_case != SEGUE__REPLY__OF_SHOW) {
 		segue__reply__free_unpacked(reply, NULL);
-		return error_set(err, -EPROTO, "the monitor of \"%s\" gave no answer", client->name);
+		return error_set(err, -EPROTO, "the monitor of \"%s\" gave no answer",
+				 client->name);
 	}
 	*ret_reply = reply;
 	return 0;

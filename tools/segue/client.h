@@ -20,7 +20,8 @@ struct client;
 int client_connect(const char *state_dir, const char *name, struct client **ret_client,
 		   struct error *err);
 void client_close(struct client *client); /* NULL is fine */
-int client_fd(const struct client *client); /* to poll; the client may hold replies already read */
+int client_fd(
+    const struct client *client); /* to poll; the client may hold replies already read */
 
 /* Sends; fills in the request's id and leaves it there to be compared. */
 int client_send(struct client *client, Segue__Request *request, struct error *err);

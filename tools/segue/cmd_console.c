@@ -116,8 +116,8 @@ static int talk(struct client *client, struct error *err)
 	int r = take_output(client, err);
 
 	while (!r) {
-		struct pollfd p[2] = { { .fd = client_fd(client), .events = POLLIN },
-				       { .fd = open ? STDIN_FILENO : -1, .events = POLLIN } };
+		struct pollfd p[2] = {{.fd = client_fd(client), .events = POLLIN},
+				      {.fd = open ? STDIN_FILENO : -1, .events = POLLIN}};
 
 		if (poll(p, 2, -1) < 0)
 			continue; /* a signal; its handler has done what there was to do */
@@ -132,7 +132,7 @@ static int talk(struct client *client, struct error *err)
 static enum exit_code run_console(struct invocation *invocation)
 {
 	bool virtio = invocation_option(invocation, "virtio");
-	struct error err = { 0 };
+	struct error err = {0};
 	struct client *client;
 	int r = invocation_connect(invocation, &client, &err);
 
@@ -158,19 +158,20 @@ static enum exit_code run_console(struct invocation *invocation)
 }
 
 static const struct option_spec options[] = {
-	{ "serial", NULL, NULL, "the serial port, ttyS0 to Linux; the default" },
-	{ "virtio", NULL, NULL, "the virtio console, hvc0 to Linux" },
-	{ NULL, NULL, NULL, NULL },
+    {"serial", NULL, NULL, "the serial port, ttyS0 to Linux; the default"},
+    {"virtio", NULL, NULL, "the virtio console, hvc0 to Linux"},
+    {NULL, NULL, NULL, NULL},
 };
 
 const struct command command_console = {
-	.name = "console",
-	.summary = "talk to a guest",
-	.description = "Shows the last of what the guest wrote, then all it writes, and gives it what is\n"
-		       "typed. Ctrl-] leaves; the guest goes on. Without a terminal, standard input goes to\n"
-		       "the guest and its output to standard output until the monitor ends.\n",
-	.examples = "  segue console web1\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.options = options,
-	.run = run_console,
+    .name = "console",
+    .summary = "talk to a guest",
+    .description =
+	"Shows the last of what the guest wrote, then all it writes, and gives it what is\n"
+	"typed. Ctrl-] leaves; the guest goes on. Without a terminal, standard input goes to\n"
+	"the guest and its output to standard output until the monitor ends.\n",
+    .examples = "  segue console web1\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .options = options,
+    .run = run_console,
 };

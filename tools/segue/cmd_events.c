@@ -7,7 +7,8 @@
 #include "tools/segue/commands.h"
 #include "tools/segue/output.h"
 
-static enum exit_code print_event(const struct invocation *invocation, const Segue__Event *event)
+static enum exit_code print_event(const struct invocation *invocation,
+				  const Segue__Event *event)
 {
 	time_t seconds = (time_t)(event->time_us / 1000000);
 	char when[32], state[32], text[256];
@@ -74,7 +75,7 @@ static int follow(const struct invocation *invocation, struct client *client, st
 
 static enum exit_code run_events(struct invocation *invocation)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 	struct client *client;
 	int r = invocation_connect(invocation, &client, &err);
 
@@ -88,17 +89,18 @@ static enum exit_code run_events(struct invocation *invocation)
 }
 
 static const struct option_spec options[] = {
-	{ "follow", NULL, NULL, "go on until the monitor ends" },
-	{ NULL, NULL, NULL, NULL },
+    {"follow", NULL, NULL, "go on until the monitor ends"},
+    {NULL, NULL, NULL, NULL},
 };
 
 const struct command command_events = {
-	.name = "events",
-	.summary = "watch what happens to a guest",
-	.description = "Prints the guest's present state and, with --follow, every change of it and the\n"
-		       "progress of moves: a line each, with --json an object a line.\n",
-	.examples = "  segue events web1 --follow --json | jq -c '{state, text}'\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.options = options,
-	.run = run_events,
+    .name = "events",
+    .summary = "watch what happens to a guest",
+    .description =
+	"Prints the guest's present state and, with --follow, every change of it and the\n"
+	"progress of moves: a line each, with --json an object a line.\n",
+    .examples = "  segue events web1 --follow --json | jq -c '{state, text}'\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .options = options,
+    .run = run_events,
 };

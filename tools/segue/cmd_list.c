@@ -85,14 +85,14 @@ static struct libscols_table *new_table(void)
 		const char *name;
 		int flags;
 	} columns[COLUMNS] = {
-		[NAME] = { "NAME", 0 },
-		[STATE] = { "STATE", 0 },
-		[ENGINE] = { "ENGINE", 0 },
-		[CPUS] = { "CPUS", SCOLS_FL_RIGHT },
-		[MEMORY] = { "MEMORY", SCOLS_FL_RIGHT },
-		[HERE] = { "RESIDENT", SCOLS_FL_RIGHT },
-		[UPTIME] = { "UP", SCOLS_FL_RIGHT },
-		[PID] = { "PID", SCOLS_FL_RIGHT },
+	    [NAME] = {"NAME", 0},
+	    [STATE] = {"STATE", 0},
+	    [ENGINE] = {"ENGINE", 0},
+	    [CPUS] = {"CPUS", SCOLS_FL_RIGHT},
+	    [MEMORY] = {"MEMORY", SCOLS_FL_RIGHT},
+	    [HERE] = {"RESIDENT", SCOLS_FL_RIGHT},
+	    [UPTIME] = {"UP", SCOLS_FL_RIGHT},
+	    [PID] = {"PID", SCOLS_FL_RIGHT},
 	};
 	struct libscols_table *table = scols_new_table();
 
@@ -111,7 +111,8 @@ static void set(struct libscols_line *line, enum column column, const char *text
 	scols_line_set_data(line, (size_t)column, output_clean(clean, sizeof(clean), text));
 }
 
-static void add_line(struct libscols_table *table, const char *name, const Segue__ShowReply *show)
+static void add_line(struct libscols_table *table, const char *name,
+		     const Segue__ShowReply *show)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 	char buf[UNITS_MAX + 32];
@@ -141,7 +142,7 @@ static enum exit_code list_table(const char *dir, const struct guest_list *list)
 	if (!table)
 		return EXIT_FAILED;
 	for (size_t i = 0; i < list->n; i++) {
-		struct error err = { 0 };
+		struct error err = {0};
 		Segue__Reply *reply = ask(dir, list->names[i], &err);
 
 		add_line(table, list->names[i], reply ? reply->show : NULL);
@@ -158,10 +159,10 @@ static enum exit_code list_json(const char *dir, const struct guest_list *list)
 	json_t *array = json_array();
 
 	for (size_t i = 0; array && i < list->n; i++) {
-		struct error err = { 0 };
+		struct error err = {0};
 		Segue__Reply *reply = ask(dir, list->names[i], &err);
 		json_t *item = reply ? json_message(&reply->show->base)
-				     : json_pack("{s:s}", "error", err.text);
+				     : json_pack("{s:o}", "error", json_text(err.text));
 
 		if (item)
 			json_object_set_new(item, "name", json_string(list->names[i]));
@@ -174,8 +175,8 @@ static enum exit_code list_json(const char *dir, const struct guest_list *list)
 
 static enum exit_code run_ls(struct invocation *invocation)
 {
-	struct guest_list list = { 0 };
-	struct error err = { 0 };
+	struct guest_list list = {0};
+	struct error err = {0};
 	enum exit_code code;
 	int r = invocation_state_dir(invocation, false, &err);
 
@@ -196,13 +197,14 @@ static enum exit_code run_ls(struct invocation *invocation)
 }
 
 const struct command command_ls = {
-	.name = "ls",
-	.summary = "list the guests of this host",
-	.description = "Asks every monitor in the state directory. \"gone\" is a guest whose monitor ended\n"
-		       "without cleaning up; RESIDENT is how much of its memory takes room here.\n",
-	.examples = "  segue ls\n"
-		    "  segue ls --json | jq -r '.[] | select(.state == \"running\") | .name'\n",
-	.run = run_ls,
+    .name = "ls",
+    .summary = "list the guests of this host",
+    .description =
+	"Asks every monitor in the state directory. \"gone\" is a guest whose monitor ended\n"
+	"without cleaning up; RESIDENT is how much of its memory takes room here.\n",
+    .examples = "  segue ls\n"
+		"  segue ls --json | jq -r '.[] | select(.state == \"running\") | .name'\n",
+    .run = run_ls,
 };
 
 static void line(const char *key, const char *value)
@@ -270,7 +272,7 @@ static void print_show(const char *name, const Segue__ShowReply *show)
 
 static enum exit_code run_show(struct invocation *invocation)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 	Segue__Reply *reply;
 	struct client *client;
 	enum exit_code code = EXIT_OK;
@@ -291,11 +293,12 @@ static enum exit_code run_show(struct invocation *invocation)
 }
 
 const struct command command_show = {
-	.name = "show",
-	.summary = "say all there is to know of a guest",
-	.description = "State, make-up, memory in use, owner and epoch, and the last move. For a guest in\n"
-		       "doubt it says what to look at before \"segue recover\".\n",
-	.examples = "  segue show web1\n  segue show web1 --json | jq .progress.blackout\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.run = run_show,
+    .name = "show",
+    .summary = "say all there is to know of a guest",
+    .description =
+	"State, make-up, memory in use, owner and epoch, and the last move. For a guest in\n"
+	"doubt it says what to look at before \"segue recover\".\n",
+    .examples = "  segue show web1\n  segue show web1 --json | jq .progress.blackout\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .run = run_show,
 };

@@ -25,7 +25,7 @@ static void on_interrupt(int number)
 /* Not SA_RESTART: the wait for news shall end. */
 static void catch_interrupts(void)
 {
-	struct sigaction action = { .sa_handler = on_interrupt };
+	struct sigaction action = {.sa_handler = on_interrupt};
 
 	sigaction(SIGINT, &action, NULL);
 }
@@ -34,7 +34,8 @@ struct move {
 	struct invocation *invocation;
 	struct client *client;
 	struct move_view view;
-	uint32_t id;      /* of the MoveRequest */
+	uint32_t id;        /* of the MoveRequest */
+	uint32_t cancel_id; /* of the MoveCancelRequest, once sent */
 	bool cancelling;
 	char to[ADDRESS_MAX];
 };
@@ -51,23 +52,31 @@ static int parse_numbers(const struct invocation *invocation, Segue__MoveRequest
 	if (channels) {
 		if (strspn(channels, "0123456789") != strlen(channels) || !*channels ||
 		    strlen(channels) > 2 || atoi(channels) < 1 || atoi(channels) > 16)
-			return error_set(err, -EINVAL, "--channels is 1 to 16, not \"%s\"", channels);
+			return error_set(err, -EINVAL, "--channels is 1 to 16, not \"%s\"",
+					 channels);
 		request->channels = (uint32_t)atoi(channels);
 	}
 	if (bandwidth &&
 	    (units_parse_size(bandwidth, &request->bandwidth) < 0 || !request->bandwidth))
-		return error_set(err, -EINVAL, "--bandwidth is bytes a second, such as 100M or 1G, "
-				 "not \"%s\"", bandwidth);
+		return error_set(err, -EINVAL,
+				 "--bandwidth is bytes a second, such as 100M or 1G, "
+				 "not \"%s\"",
+				 bandwidth);
 	if (downtime) {
 		if (units_parse_time(downtime, &us) < 0 || !us || us > UINT32_MAX)
-			return error_set(err, -EINVAL, "--downtime is a time such as 5ms or 300us, "
-					 "not \"%s\"", downtime);
+			return error_set(err, -EINVAL,
+					 "--downtime is a time such as 5ms or 300us, "
+					 "not \"%s\"",
+					 downtime);
 		request->downtime_us = (uint32_t)us;
 	}
 	if (limit) {
-		if (units_parse_time(limit, &us) < 0 || us < 1000000 || us / 1000000 > UINT32_MAX)
-			return error_set(err, -EINVAL, "--time-limit is a time such as 30s or 5m, "
-					 "not \"%s\"", limit);
+		if (units_parse_time(limit, &us) < 0 || us < 1000000 ||
+		    us / 1000000 > UINT32_MAX)
+			return error_set(err, -EINVAL,
+					 "--time-limit is a time such as 30s or 5m, "
+					 "not \"%s\"",
+					 limit);
 		request->time_limit_s = (uint32_t)(us / 1000000);
 	}
 	return 0;
@@ -118,13 +127,16 @@ static int send_cancel(struct move *move, struct error *err)
 {
 	Segue__MoveCancelRequest cancel = SEGUE__MOVE_CANCEL_REQUEST__INIT;
 	Segue__Request request = SEGUE__REQUEST__INIT;
+	int r;
 
 	request.of_case = SEGUE__REQUEST__OF_MOVE_CANCEL;
 	request.move_cancel = &cancel;
 	move->cancelling = true;
 	move_view_clear(&move->view);
 	fprintf(stderr, "cancelling; the guest stays if it has not gone yet\n");
-	return client_send(move->client, &request, err);
+	r = client_send(move->client, &request, err);
+	move->cancel_id = request.id;
+	return r;
 }
 
 static int send_look(struct move *move, struct error *err)
@@ -150,7 +162,11 @@ static int subscribe(struct client *client, struct error *err)
 static void take_news(struct move *move, const Segue__Reply *reply)
 {
 	const Segue__Progress *progress = NULL;
+	char text[256];
 
+	if (reply->error && reply->id == move->cancel_id)
+		fprintf(stderr, "it cannot be cancelled: %s\n",
+			output_clean(text, sizeof(text), reply->text));
 	if (reply->of_case == SEGUE__REPLY__OF_EVENT)
 		progress = reply->event->progress;
 	else if (reply->of_case == SEGUE__REPLY__OF_SHOW)
@@ -206,9 +222,9 @@ static enum exit_code code_of(const Segue__Reply *reply, const Segue__MoveReply 
 		return EXIT_CANCELLED;
 	if (is(move, "predicted"))
 		return move->progress && move->progress->prediction &&
-				       move->progress->prediction->converges
-			       ? EXIT_OK
-			       : EXIT_FAILED;
+			       move->progress->prediction->converges
+			   ? EXIT_OK
+			   : EXIT_FAILED;
 	if (reply->error == -ECONNREFUSED)
 		return EXIT_REFUSED;
 	return reply->error == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
@@ -222,19 +238,21 @@ static void say_failed(const struct move *move, const Segue__Reply *reply, enum 
 	output_clean(text, sizeof(text), reply->text);
 	fprintf(stderr, "segue: %s: %s\n", name, *text ? text : exit_words[code]);
 	if (code == EXIT_IN_DOUBT)
-		fprintf(stderr,
-			"Whether the guest runs at %s could not be found out; here it stands still.\n"
-			"Look there (segue ls), then say so here:\n"
-			"  segue recover %s --gone    it runs there, or can be resumed there\n"
-			"  segue recover %s --here    it does not, and never will: go on here\n",
-			move->to, name, name);
+		fprintf(
+		    stderr,
+		    "Whether the guest runs at %s could not be found out; here it stands "
+		    "still.\n"
+		    "Look there (segue ls), then say so here:\n"
+		    "  segue recover %s --gone    it runs there, or can be resumed there\n"
+		    "  segue recover %s --here    it does not, and never will: go on here\n",
+		    move->to, name, name);
 }
 
 static enum exit_code finish(const struct move *move, const Segue__Reply *reply)
 {
 	const char *name = move->invocation->operands[0];
 	const Segue__MoveReply *end =
-		reply->of_case == SEGUE__REPLY__OF_MOVE ? reply->move : NULL;
+	    reply->of_case == SEGUE__REPLY__OF_MOVE ? reply->move : NULL;
 	enum exit_code code = code_of(reply, end);
 
 	if (move->invocation->json) {
@@ -242,7 +260,7 @@ static enum exit_code finish(const struct move *move, const Segue__Reply *reply)
 
 		if (json) {
 			json_object_set_new(json, "error", json_integer(reply->error));
-			json_object_set_new(json, "text", json_string(reply->text));
+			json_object_set_new(json, "text", json_text(reply->text));
 			json_object_set_new(json, "exit", json_integer(code));
 		}
 		output_json(json);
@@ -261,12 +279,15 @@ static enum exit_code finish(const struct move *move, const Segue__Reply *reply)
 static enum exit_code lost(const struct move *move, int r, struct error *err)
 {
 	if (r == -EPIPE) {
-		fprintf(stderr, "segue: the monitor ended during the move; if \"segue ls\" at %s does "
-			"not show the guest running, it is in the log here why\n", move->to);
+		fprintf(stderr,
+			"segue: the monitor ended during the move; if \"segue ls\" at %s does "
+			"not show the guest running, it is in the log here why\n",
+			move->to);
 		return EXIT_IN_DOUBT;
 	}
 	if (r == -ECANCELED) {
-		fprintf(stderr, "segue: not waiting for the cancelling; see \"segue show %s\"\n",
+		fprintf(stderr,
+			"segue: not waiting for the cancelling; see \"segue show %s\"\n",
 			move->invocation->operands[0]);
 		return EXIT_CANCELLED;
 	}
@@ -276,7 +297,7 @@ static enum exit_code lost(const struct move *move, int r, struct error *err)
 static enum exit_code perform(struct move *move)
 {
 	Segue__Reply *reply = NULL;
-	struct error err = { 0 };
+	struct error err = {0};
 	enum exit_code code;
 	int r;
 
@@ -299,9 +320,9 @@ static enum exit_code perform(struct move *move)
 static enum exit_code run_move(struct invocation *invocation)
 {
 	const char *to = invocation_option(invocation, "to");
-	struct move move = { .invocation = invocation };
+	struct move move = {.invocation = invocation};
 	Segue__MoveRequest trial = SEGUE__MOVE_REQUEST__INIT;
-	struct error err = { 0 };
+	struct error err = {0};
 	enum exit_code code;
 
 	if (!to)
@@ -317,34 +338,37 @@ static enum exit_code run_move(struct invocation *invocation)
 }
 
 static const struct option_spec move_options[] = {
-	{ "to", "HOST:PORT", NULL, "where \"segue receive\" waits; needed" },
-	{ "channels", "N", NULL, "connections for pages, 1 to 16; chosen if not given" },
-	{ "bandwidth", "RATE", NULL, "bytes a second to keep to, such as 100M or 1G" },
-	{ "downtime", "TIME", NULL, "longest blackout to accept, such as 5ms" },
-	{ "time-limit", "TIME", NULL, "give up after this, such as 5m" },
-	{ "if-unconverged", "WORD", "give-up|keep-trying|throttle",
-	  "when it dirties memory faster than it can be sent" },
-	{ "compression", "WORD", "auto|none|lz4|delta", "auto if not given" },
-	{ "record", "DIR", NULL, "copy all that is sent there, below the state directory" },
-	{ "dry-run", NULL, NULL, "predict only; the guest stays" },
-	{ NULL, NULL, NULL, NULL },
+    {"to", "HOST:PORT", NULL, "where \"segue receive\" waits; needed"},
+    {"channels", "N", NULL, "connections for pages, 1 to 16; chosen if not given"},
+    {"bandwidth", "RATE", NULL, "bytes a second to keep to, such as 100M or 1G"},
+    {"downtime", "TIME", NULL, "longest blackout to accept, such as 5ms"},
+    {"time-limit", "TIME", NULL, "give up after this, such as 5m"},
+    {"if-unconverged", "WORD", "give-up|keep-trying|throttle",
+     "when it dirties memory faster than it can be sent"},
+    {"compression", "WORD", "auto|none|lz4|delta", "auto if not given"},
+    {"record", "DIR", NULL, "copy all that is sent there, below the state directory"},
+    {"dry-run", NULL, NULL, "predict only; the guest stays"},
+    {NULL, NULL, NULL, NULL},
 };
 
 const struct command command_move = {
-	.name = "move",
-	.summary = "move a running guest to another host",
-	.description =
-		"The guest runs on while its memory is copied; then it stands still for the blackout\n"
-		"and goes on at the destination. Until that moment any failure leaves it running here.\n\n"
-		"While it lasts: the round, the rate, the blackout expected and the time left. Ctrl-C\n"
-		"cancels the move: the guest stays. At the end: the blackout and what it was made of.\n\n"
-		"A blackout asked for with --downtime is a condition: a guest that cannot be moved\n"
-		"within it is treated as --if-unconverged says (give-up if not given). With --dry-run\n"
-		"the exit code is 0 if the guest would converge, 1 if not.\n",
-	.examples = "  segue move web1 --to 10.0.0.2:7000\n"
-		    "  segue move web1 --to 10.0.0.2:7000 --downtime 5ms --dry-run\n"
-		    "  segue move db1 --to 10.0.0.2:7000 --if-unconverged throttle --time-limit 10m\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.options = move_options,
-	.run = run_move,
+    .name = "move",
+    .summary = "move a running guest to another host",
+    .description =
+	"The guest runs on while its memory is copied; then it stands still for the blackout\n"
+	"and goes on at the destination. Until that moment any failure leaves it running "
+	"here.\n\n"
+	"While it lasts: the round, the rate, the blackout expected and the time left. Ctrl-C\n"
+	"cancels the move: the guest stays. At the end: the blackout and what it was made "
+	"of.\n\n"
+	"A blackout asked for with --downtime is a condition: a guest that cannot be moved\n"
+	"within it is treated as --if-unconverged says (give-up if not given). With --dry-run\n"
+	"the exit code is 0 if the guest would converge, 1 if not.\n",
+    .examples =
+	"  segue move web1 --to 10.0.0.2:7000\n"
+	"  segue move web1 --to 10.0.0.2:7000 --downtime 5ms --dry-run\n"
+	"  segue move db1 --to 10.0.0.2:7000 --if-unconverged throttle --time-limit 10m\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .options = move_options,
+    .run = run_move,
 };

@@ -8,7 +8,7 @@
 static enum exit_code call(struct invocation *invocation, Segue__Request *request,
 			   const char *done)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 	struct client *client;
 	int r = invocation_connect(invocation, &client, &err);
 
@@ -19,8 +19,8 @@ static enum exit_code call(struct invocation *invocation, Segue__Request *reques
 	if (r < 0)
 		return output_failure(invocation, &err);
 	if (invocation->json)
-		return output_json(json_pack("{s:s, s:s}", "name", invocation->operands[0], "done",
-					     done));
+		return output_json(
+		    json_pack("{s:s, s:s}", "name", invocation->operands[0], "done", done));
 	printf("%s: %s\n", invocation->operands[0], done);
 	return EXIT_OK;
 }
@@ -41,7 +41,7 @@ static enum exit_code run_recover(struct invocation *invocation)
 	bool gone = invocation_option(invocation, "gone");
 	Segue__RecoverRequest recover = SEGUE__RECOVER_REQUEST__INIT;
 	Segue__Request request = SEGUE__REQUEST__INIT;
-	struct error err = { 0 };
+	struct error err = {0};
 
 	if (here == gone) {
 		error_set(&err, -EINVAL, "recover: say --here or --gone");
@@ -55,36 +55,39 @@ static enum exit_code run_recover(struct invocation *invocation)
 }
 
 const struct command command_cancel = {
-	.name = "cancel",
-	.summary = "cancel a move under way",
-	.description = "The guest stays where it is, running. A move that has passed the point of commitment\n"
-		       "can no longer be cancelled; then this fails.\n",
-	.examples = "  segue cancel web1\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.run = run_cancel,
+    .name = "cancel",
+    .summary = "cancel a move under way",
+    .description =
+	"The guest stays where it is, running. A move that has passed the point of commitment\n"
+	"can no longer be cancelled; then this fails.\n",
+    .examples = "  segue cancel web1\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .run = run_cancel,
 };
 
 static const struct option_spec recover_options[] = {
-	{ "here", NULL, NULL, "it does not run there and never will: go on here" },
-	{ "gone", NULL, NULL, "it runs there: give it up here" },
-	{ NULL, NULL, NULL, NULL },
+    {"here", NULL, NULL, "it does not run there and never will: go on here"},
+    {"gone", NULL, NULL, "it runs there: give it up here"},
+    {NULL, NULL, NULL, NULL},
 };
 
 const struct command command_recover = {
-	.name = "recover",
-	.summary = "decide about a guest in doubt",
-	.description =
-		"A guest is in doubt when the connection broke after the source had handed it over and\n"
-		"before it heard that the destination took it. It then stands still here, so that it\n"
-		"never runs twice. The monitor goes on asking; only when the destination will not come\n"
-		"back has somebody to decide.\n\n"
-		"  1. \"segue show NAME\" here says which destination it is.\n"
-		"  2. There, \"segue ls\": is the guest running?\n"
-		"  3. If it is: --gone. If that host is off for good, or its monitor was stopped\n"
-		"     without the guest ever running: --here.\n\n"
-		"--here while the guest runs there makes two of it, which ruins its disks.\n",
-	.examples = "  segue show web1\n  segue recover web1 --gone\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.options = recover_options,
-	.run = run_recover,
+    .name = "recover",
+    .summary = "decide about a guest in doubt",
+    .description =
+	"A guest is in doubt when the connection broke after the source had handed it over "
+	"and\n"
+	"before it heard that the destination took it. It then stands still here, so that it\n"
+	"never runs twice. The monitor goes on asking; only when the destination will not "
+	"come\n"
+	"back has somebody to decide.\n\n"
+	"  1. \"segue show NAME\" here says which destination it is.\n"
+	"  2. There, \"segue ls\": is the guest running?\n"
+	"  3. If it is: --gone. If that host is off for good, or its monitor was stopped\n"
+	"     without the guest ever running: --here.\n\n"
+	"--here while the guest runs there makes two of it, which ruins its disks.\n",
+    .examples = "  segue show web1\n  segue recover web1 --gone\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .options = recover_options,
+    .run = run_recover,
 };

@@ -16,8 +16,8 @@
 static enum exit_code say(const struct invocation *invocation, const char *done)
 {
 	if (invocation->json)
-		return output_json(json_pack("{s:s, s:s}", "name", invocation->operands[0], "done",
-					     done));
+		return output_json(
+		    json_pack("{s:s, s:s}", "name", invocation->operands[0], "done", done));
 	printf("%s %s\n", invocation->operands[0], done);
 	return EXIT_OK;
 }
@@ -26,7 +26,7 @@ static enum exit_code say(const struct invocation *invocation, const char *done)
 static enum exit_code simple(struct invocation *invocation, Segue__Request *request,
 			     const char *done)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 	struct client *client;
 	int r = invocation_connect(invocation, &client, &err);
 
@@ -61,7 +61,7 @@ static enum exit_code run_balloon(struct invocation *invocation)
 {
 	Segue__BalloonRequest balloon = SEGUE__BALLOON_REQUEST__INIT;
 	Segue__Request request = SEGUE__REQUEST__INIT;
-	struct error err = { 0 };
+	struct error err = {0};
 
 	if (units_parse_size(invocation->operands[1], &balloon.target) < 0) {
 		error_set(&err, -EINVAL, "\"%s\" is not a size; for example 512M or 1.5G",
@@ -123,8 +123,10 @@ static int wait_stopped(struct client *client, const char *name, int64_t patienc
 		if (r == -EPIPE || (r == -ETIMEDOUT && stopped))
 			return 0;
 		if (r == -ETIMEDOUT)
-			return error_set(err, r, "\"%s\" has been asked to stop and still runs; "
-					 "--force does not ask", name);
+			return error_set(err, r,
+					 "\"%s\" has been asked to stop and still runs; "
+					 "--force does not ask",
+					 name);
 		if (r < 0)
 			return r;
 		if (reply->of_case == SEGUE__REPLY__OF_EVENT && !stopped &&
@@ -142,14 +144,15 @@ static enum exit_code run_stop(struct invocation *invocation)
 	bool reset = invocation_option(invocation, "reset");
 	bool force = invocation_option(invocation, "force");
 	uint64_t patience = STOP_PATIENCE_US;
-	struct error err = { 0 };
+	struct error err = {0};
 	struct client *client;
 	int r = 0;
 
 	if (reset && force)
 		r = error_set(&err, -EINVAL, "--reset and --force exclude each other");
 	else if (timeout && (units_parse_time(timeout, &patience) < 0 || patience > 1ull << 40))
-		r = error_set(&err, -EINVAL, "\"%s\" is not a time; for example 30s or 2m", timeout);
+		r = error_set(&err, -EINVAL, "\"%s\" is not a time; for example 30s or 2m",
+			      timeout);
 	if (!r)
 		r = invocation_connect(invocation, &client, &err);
 	if (r < 0)
@@ -167,48 +170,51 @@ static enum exit_code run_stop(struct invocation *invocation)
 }
 
 const struct command command_pause = {
-	.name = "pause",
-	.summary = "let a guest stand still",
-	.description = "Its clocks stand still as well. Nothing is lost; \"segue resume\" lets it go on.\n",
-	.examples = "  segue pause web1\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.run = run_pause,
+    .name = "pause",
+    .summary = "let a guest stand still",
+    .description =
+	"Its clocks stand still as well. Nothing is lost; \"segue resume\" lets it go on.\n",
+    .examples = "  segue pause web1\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .run = run_pause,
 };
 
 const struct command command_resume = {
-	.name = "resume",
-	.summary = "let a paused guest go on",
-	.description = "A guest started with --paused begins with this.\n",
-	.examples = "  segue resume web1\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.run = run_resume,
+    .name = "resume",
+    .summary = "let a paused guest go on",
+    .description = "A guest started with --paused begins with this.\n",
+    .examples = "  segue resume web1\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .run = run_resume,
 };
 
 static const struct option_spec stop_options[] = {
-	{ "force", NULL, NULL, "like pulling the plug: the guest is not asked" },
-	{ "reset", NULL, NULL, "like the reset button: it boots again" },
-	{ "timeout", "TIME", NULL, "how long to wait, 60s if not given" },
-	{ NULL, NULL, NULL, NULL },
+    {"force", NULL, NULL, "like pulling the plug: the guest is not asked"},
+    {"reset", NULL, NULL, "like the reset button: it boots again"},
+    {"timeout", "TIME", NULL, "how long to wait, 60s if not given"},
+    {NULL, NULL, NULL, NULL},
 };
 
 const struct command command_stop = {
-	.name = "stop",
-	.summary = "shut a guest down, or reset it",
-	.description = "Presses the guest's power button and waits until it has shut itself down. A guest\n"
-		       "that does not heed it is still running after the time given (exit code 7).\n",
-	.examples = "  segue stop web1 --timeout 2m || segue stop web1 --force\n"
-		    "  segue stop web1 --reset\n",
-	.operands = { { OPERAND_GUEST, "NAME" } },
-	.options = stop_options,
-	.run = run_stop,
+    .name = "stop",
+    .summary = "shut a guest down, or reset it",
+    .description =
+	"Presses the guest's power button and waits until it has shut itself down. A guest\n"
+	"that does not heed it is still running after the time given (exit code 7).\n",
+    .examples = "  segue stop web1 --timeout 2m || segue stop web1 --force\n"
+		"  segue stop web1 --reset\n",
+    .operands = {{OPERAND_GUEST, "NAME"}},
+    .options = stop_options,
+    .run = run_stop,
 };
 
 const struct command command_balloon = {
-	.name = "balloon",
-	.summary = "ask a guest to give memory back, or to take it",
-	.description = "SIZE is what the guest shall keep, such as 512M or 1.5G. It is a wish: the guest's\n"
-		       "balloon driver fulfils it as far as it can, which \"segue show\" shows as RESIDENT.\n",
-	.examples = "  segue balloon web1 256M\n",
-	.operands = { { OPERAND_GUEST, "NAME" }, { OPERAND_WORD, "SIZE" } },
-	.run = run_balloon,
+    .name = "balloon",
+    .summary = "ask a guest to give memory back, or to take it",
+    .description =
+	"SIZE is what the guest shall keep, such as 512M or 1.5G. It is a wish: the guest's\n"
+	"balloon driver fulfils it as far as it can, which \"segue show\" shows as RESIDENT.\n",
+    .examples = "  segue balloon web1 256M\n",
+    .operands = {{OPERAND_GUEST, "NAME"}, {OPERAND_WORD, "SIZE"}},
+    .run = run_balloon,
 };

@@ -155,8 +155,11 @@ static int take_operand(struct parse *p, size_t *n)
 int command_parse(const struct command *command, int argc, char **argv,
 		  struct invocation *invocation, bool *ret_help, struct error *err)
 {
-	struct parse p = { .command = command, .invocation = invocation, .argv = argv,
-			   .argc = argc, .err = err };
+	struct parse p = {.command = command,
+			  .invocation = invocation,
+			  .argv = argv,
+			  .argc = argc,
+			  .err = err};
 	bool only_operands = false;
 	size_t n = 0;
 	int r = 0;

@@ -47,9 +47,10 @@ struct invocation {
 	const struct command *command;
 	const char *program; /* argv[0] */
 	const char *operands[OPERANDS_MAX];
-	const char *values[OPTIONS_MAX]; /* as command->options: NULL, "" for a flag, the value */
-	const char *state_dir_option;    /* as given */
-	char *state_dir;                 /* see invocation_state_dir() */
+	const char
+	    *values[OPTIONS_MAX];     /* as command->options: NULL, "" for a flag, the value */
+	const char *state_dir_option; /* as given */
+	char *state_dir;              /* see invocation_state_dir() */
 	bool json;
 };
 

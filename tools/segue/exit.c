@@ -4,15 +4,15 @@
 #include <errno.h>
 
 const char *const exit_words[EXIT_CODES] = {
-	[EXIT_OK] = "done",
-	[EXIT_FAILED] = "failed; a guest that was to move still runs where it was",
-	[EXIT_USAGE] = "the command line or the guest's file is wrong; nothing was done",
-	[EXIT_NO_GUEST] = "no such guest here, or its monitor is gone",
-	[EXIT_CANCELLED] = "cancelled; the guest stayed where it was",
-	[EXIT_IN_DOUBT] = "in doubt: the guest stands still until \"segue recover\" is told where "
-			  "it runs",
-	[EXIT_REFUSED] = "the destination refused the guest, or nobody listens there; it stayed",
-	[EXIT_LATE] = "not done when the time was up; it may still happen",
+    [EXIT_OK] = "done",
+    [EXIT_FAILED] = "failed; a guest that was to move still runs where it was",
+    [EXIT_USAGE] = "the command line or the guest's file is wrong; nothing was done",
+    [EXIT_NO_GUEST] = "no such guest here, or its monitor is gone",
+    [EXIT_CANCELLED] = "cancelled; the guest stayed where it was",
+    [EXIT_IN_DOUBT] = "in doubt: the guest stands still until \"segue recover\" is told where "
+		      "it runs",
+    [EXIT_REFUSED] = "the destination refused the guest, or nobody listens there; it stayed",
+    [EXIT_LATE] = "not done when the time was up; it may still happen",
 };
 
 enum exit_code exit_code_of(int code)

@@ -57,11 +57,12 @@ void help_program(FILE *to)
 		fprintf(to, "  %-12s%s\n", commands[i]->name, commands[i]->summary);
 	fprintf(to, "\nOptions:\n");
 	print_options(to, global_options);
-	fprintf(to, "\nExamples:\n"
-		    "  segue run web1.yaml                       start a guest\n"
-		    "  segue console web1                        talk to it; Ctrl-] leaves\n"
-		    "  segue receive web1.yaml --listen :7000    on the other host: wait for it\n"
-		    "  segue move web1 --to other:7000           move it there, running\n"
-		    "\n\"segue COMMAND --help\" explains a command.\n");
+	fprintf(to,
+		"\nExamples:\n"
+		"  segue run web1.yaml                       start a guest\n"
+		"  segue console web1                        talk to it; Ctrl-] leaves\n"
+		"  segue receive web1.yaml --listen :7000    on the other host: wait for it\n"
+		"  segue move web1 --to other:7000           move it there, running\n"
+		"\n\"segue COMMAND --help\" explains a command.\n");
 	print_exit_codes(to);
 }

@@ -33,7 +33,7 @@ static int unknown_command(const char *word)
 static int run_command(const char *word, int argc, char **argv, struct invocation *invocation)
 {
 	const struct command *command = command_find(word);
-	struct error err = { 0 };
+	struct error err = {0};
 	bool help = false;
 	int code;
 
@@ -74,7 +74,7 @@ static int help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct invocation invocation = { .program = argv[0] };
+	struct invocation invocation = {.program = argv[0]};
 	int i = 1;
 
 	signal(SIGPIPE, SIG_DFL);

@@ -13,7 +13,7 @@
 
 void move_view_init(struct move_view *view, bool quiet)
 {
-	*view = (struct move_view){ .quiet = quiet, .terminal = isatty(STDERR_FILENO) };
+	*view = (struct move_view){.quiet = quiet, .terminal = isatty(STDERR_FILENO)};
 }
 
 void move_view_clear(struct move_view *view)
@@ -56,7 +56,8 @@ static void describe(char *text, size_t size, const Segue__Progress *p)
 	const Segue__Prediction *guess = p->prediction;
 
 	if (n > 0 && p->throttle_percent)
-		n += snprintf(text + n, size - (size_t)n, "  throttled %u%%", p->throttle_percent);
+		n += snprintf(text + n, size - (size_t)n, "  throttled %u%%",
+			      p->throttle_percent);
 	if (n <= 0 || !guess)
 		return;
 	if (!guess->converges)
@@ -65,8 +66,8 @@ static void describe(char *text, size_t size, const Segue__Progress *p)
 		snprintf(text + n, size - (size_t)n, "  blackout about %s, %s left",
 			 units_time(time, guess->blackout_us),
 			 units_time(left, guess->total_us > p->elapsed_us
-						  ? guess->total_us - p->elapsed_us
-						  : 0));
+					      ? guess->total_us - p->elapsed_us
+					      : 0));
 }
 
 static void draw(struct move_view *view, const Segue__Progress *p)
@@ -82,7 +83,8 @@ static void draw(struct move_view *view, const Segue__Progress *p)
 	if (used + 5 > width)
 		bar[0] = '\0';
 	else
-		make_bar(bar, percent, width - used > BAR_MAX ? BAR_MAX : (unsigned)(width - used));
+		make_bar(bar, percent,
+			 width - used > BAR_MAX ? BAR_MAX : (unsigned)(width - used));
 	fprintf(stderr, "\r\033[K%s%s%s%s%.*s", head, *bar ? "[" : "", bar, *bar ? "]" : "",
 		(int)(width > 12 ? width - 12 : 0), tail);
 	fflush(stderr);
@@ -101,7 +103,8 @@ void move_view_progress(struct move_view *view, const Segue__Progress *progress)
 		view->round = progress->round;
 		describe(tail, sizeof(tail), progress);
 		fprintf(stderr, "round %u: %" PRIu64 " pages%s\n", progress->round,
-			progress->round > 1 ? progress->pages_dirty : progress->pages_total, tail);
+			progress->round > 1 ? progress->pages_dirty : progress->pages_total,
+			tail);
 	}
 }
 
@@ -119,9 +122,9 @@ static void print_blackout(const Segue__Blackout *b)
 
 static void print_pages(const Segue__Progress *p)
 {
-	static const char *const words[] = { "zero", "raw", "LZ4", "delta", "unchanged" };
-	const uint64_t counts[] = { p->pages_zero, p->pages_raw, p->pages_lz4, p->pages_delta,
-				    p->pages_unchanged };
+	static const char *const words[] = {"zero", "raw", "LZ4", "delta", "unchanged"};
+	const uint64_t counts[] = {p->pages_zero, p->pages_raw, p->pages_lz4, p->pages_delta,
+				   p->pages_unchanged};
 	const char *comma = "";
 
 	printf("%" PRIu64 " pages sent (", p->pages_sent);

@@ -35,7 +35,8 @@ static void find_monitor(char *path, size_t size)
 	slash = strrchr(self, '/');
 	if (slash) {
 		*slash = '\0';
-		if (snprintf(path, size, "%s/%s", self, MONITOR) < (int)size && !access(path, X_OK))
+		if (snprintf(path, size, "%s/%s", self, MONITOR) < (int)size &&
+		    !access(path, X_OK))
 			return;
 	}
 	snprintf(path, size, "%s", MONITOR);
@@ -99,7 +100,8 @@ static _Noreturn void child(const struct spawn_options *o, int log_fd, int ready
 	fcntl(ready_fd, F_SETFD, 0);
 	make_args(o, ready_fd, &args);
 	execvp(args.monitor, args.words);
-	dprintf(STDERR_FILENO, "cannot start %s: %s; is it installed next to segue, or in PATH?\n",
+	dprintf(STDERR_FILENO,
+		"cannot start %s: %s; is it installed next to segue, or in PATH?\n",
 		args.monitor, strerror(errno));
 	_exit(127);
 }
@@ -129,10 +131,13 @@ static int failed(const struct spawn_options *o, pid_t pid, int log_fd, off_t lo
 	if (*words)
 		return error_set(err, -ECHILD, "%s", words);
 	if (WIFSIGNALED(status))
-		return error_set(err, -ECHILD, "the monitor of \"%s\" was killed by signal %d (%s)",
-				 o->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
-	return error_set(err, -ECHILD, "the monitor of \"%s\" ended before it was ready (exit code "
-			 "%d), without a word", o->name, WEXITSTATUS(status));
+		return error_set(err, -ECHILD,
+				 "the monitor of \"%s\" was killed by signal %d (%s)", o->name,
+				 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	return error_set(err, -ECHILD,
+			 "the monitor of \"%s\" ended before it was ready (exit code "
+			 "%d), without a word",
+			 o->name, WEXITSTATUS(status));
 }
 
 /* A line from the monitor; 0 at its end without one, as it closes the pipe by exiting. */
@@ -166,7 +171,7 @@ static void on_interrupt(int number)
 /* Ctrl-C while waiting must not leave half a guest behind. */
 static ssize_t wait_ready(int fd, pid_t pid, char *line, size_t size)
 {
-	struct sigaction action = { .sa_handler = on_interrupt }, was;
+	struct sigaction action = {.sa_handler = on_interrupt}, was;
 	ssize_t n;
 
 	sigaction(SIGINT, &action, &was);
