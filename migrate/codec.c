@@ -9,12 +9,15 @@
 #include <lz4.h>
 
 #include "migrate/bitmap.h"
+#include "migrate/codec_sparse.h"
 
 /*
  * Packed must be smaller than this to be sent packed: below an eighth saved, the
  * destination's unpacking is not worth it.
  */
 #define PACKED_MAX (PAGES_PAGE - PAGES_PAGE / 8)
+
+#define SPARSE_MAX 512u
 
 struct codec_work {
 	LZ4_stream_t lz4;
@@ -65,6 +68,17 @@ static uint32_t lz4_page(struct codec_work *work, const uint8_t *page)
 		return (uint32_t)length;
 	LZ4_initStream(&work->lz4, sizeof(work->lz4));
 	return PAGES_PAGE;
+}
+
+/*
+ * Packs work->difference. Short enough from the quick way is good enough; else LZ4 may find
+ * more in it than zeros, the same change in every word for one.
+ */
+static uint32_t difference_page(struct codec_work *work)
+{
+	uint32_t length = codec_sparse(work->difference, work->packed, SPARSE_MAX);
+
+	return length ? length : lz4_page(work, work->difference);
 }
 
 static void put_packed(struct codec *codec, struct pages_writer *writer, uint64_t page,
@@ -139,7 +153,7 @@ static bool put_delta(struct codec *codec, struct pages_writer *writer, uint32_t
 	if (base == BASE_NONE)
 		return false;
 	if (base == BASE_DIFFERS)
-		length = lz4_page(codec->work, codec->work->difference);
+		length = difference_page(codec->work);
 	codec_policy_tried(&codec->policy, PAGES_DELTA, began ? clock_ns() - began : 0, length);
 	if (base == BASE_SAME)
 		codec->stats.unchanged++;
