@@ -69,6 +69,14 @@ static void holds(const char *text, const char *part)
 		fprintf(stderr, "\nno \"%s\" in: %s\n", part, text);
 }
 
+static const char *in_dir(const char *name)
+{
+	static char path[96];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
 static void write_guest(const char *name, const char *cmdline)
 {
 	char path[96];
@@ -223,6 +231,7 @@ static void test_start_fails(void)
 	ends("run web1.yaml --json", 1);
 	holds(errors, "cannot start /nowhere/segue-vmm");
 	holds(out, "\"exit\": 1");
+	holds(out, "\"text\": \"cannot start /nowhere/segue-vmm");
 	setenv("SEGUE_VMM", monitor, 1);
 }
 
@@ -262,6 +271,9 @@ static void test_move(void)
 	      "move to=127.0.0.1:2 channels=4 bandwidth=1073741824 downtime=5000 limit=300 "
 	      "unconverged=2 compression=lz4 record=/");
 	holds(out, "/rec\n");
+	CU_ASSERT_EQUAL(access(in_dir("rec"), W_OK), 0);
+	ends("move web1 --to 127.0.0.1:6", 7);
+	holds(errors, "the time limit of 5 s is over");
 	ends("move web1 --to localhost:1 --dry-run", 0);
 	holds(out, "web1 can be moved: blackout about 4.1 ms, 3.50 s in all");
 	ends("move web1 --to 127.0.0.1:3", 5);

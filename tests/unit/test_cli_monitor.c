@@ -18,7 +18,8 @@
  *   fail-start  complains and ends before it is ready
  *   deaf        is ready, and heeds no power button
  * and the port a move goes to, how that ends:
- *   1 moved, 2 refused, 3 in doubt, 4 goes on until cancelled, 5 the monitor dies
+ *   1 moved, 2 refused, 3 in doubt, 4 goes on until cancelled, 5 the monitor dies,
+ *   6 not in time
  */
 static struct {
 	uv_loop_t loop;
@@ -142,6 +143,11 @@ static void on_tick(uv_timer_t *timer)
 	case 3:
 		m.state = SEGUE__RUN_STATE__RUN_STATE_IN_DOUBT;
 		end_move(-EIO, "connection lost after the grant", "in-doubt");
+		break;
+	case 6:
+		m.state = SEGUE__RUN_STATE__RUN_STATE_RUNNING;
+		end_move(-ETIME, "the time limit of 5 s is over; the guest stays here",
+			 "failed");
 		break;
 	default:
 		_exit(1);

@@ -162,7 +162,8 @@ static enum exit_code list_json(const char *dir, const struct guest_list *list)
 		struct error err = {0};
 		Segue__Reply *reply = ask(dir, list->names[i], &err);
 		json_t *item = reply ? json_message(&reply->show->base)
-				     : json_pack("{s:o}", "error", json_text(err.text));
+				     : json_pack("{s:i, s:o}", "error", err.code, "text",
+						 json_text(err.text));
 
 		if (item)
 			json_object_set_new(item, "name", json_string(list->names[i]));

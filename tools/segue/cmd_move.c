@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "proto/json.h"
 #include "proto/units.h"
@@ -97,29 +98,51 @@ static void parse_words(const struct invocation *invocation, Segue__MoveRequest 
 	request->wait = true;
 }
 
+/*
+ * Where to record: below the state directory if not absolute. Made here, as the monitor
+ * may not be able to; free() it.
+ */
+static int make_record(const struct invocation *invocation, char **ret_path, struct error *err)
+{
+	const char *record = invocation_option(invocation, "record");
+	char *path;
+	int r = 0;
+
+	if (!record)
+		return 0;
+	if (asprintf(&path, "%s%s%s", *record == '/' ? "" : invocation->state_dir,
+		     *record == '/' ? "" : "/", record) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		r = error_system(err, errno == ENOENT ? -ENOTDIR : -errno, "cannot make %s",
+				 path);
+	if (r < 0)
+		free(path);
+	else
+		*ret_path = path;
+	return r;
+}
+
 static int send_move(struct move *move, struct error *err)
 {
-	const char *record = invocation_option(move->invocation, "record");
 	Segue__MoveRequest body = SEGUE__MOVE_REQUEST__INIT;
 	Segue__Request request = SEGUE__REQUEST__INIT;
-	char *path = NULL;
+	char *record = NULL;
 	int r = parse_numbers(move->invocation, &body, err);
 
+	if (!r)
+		r = make_record(move->invocation, &record, err);
 	if (r < 0)
 		return r;
 	parse_words(move->invocation, &body);
 	body.to = move->to;
-	if (record) {
-		if (asprintf(&path, "%s%s%s", *record == '/' ? "" : move->invocation->state_dir,
-			     *record == '/' ? "" : "/", record) < 0)
-			return error_set(err, -ENOMEM, "out of memory");
-		body.record = path;
-	}
+	if (record)
+		body.record = record;
 	request.of_case = SEGUE__REQUEST__OF_MOVE;
 	request.move = &body;
 	r = client_send(move->client, &request, err);
 	move->id = request.id;
-	free(path);
+	free(record);
 	return r;
 }
 
@@ -227,6 +250,8 @@ static enum exit_code code_of(const Segue__Reply *reply, const Segue__MoveReply 
 			   : EXIT_FAILED;
 	if (reply->error == -ECONNREFUSED)
 		return EXIT_REFUSED;
+	if (reply->error == -ETIME)
+		return EXIT_LATE;
 	return reply->error == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }
 

@@ -12,7 +12,8 @@ const char *const exit_words[EXIT_CODES] = {
     [EXIT_IN_DOUBT] = "in doubt: the guest stands still until \"segue recover\" is told where "
 		      "it runs",
     [EXIT_REFUSED] = "the destination refused the guest, or nobody listens there; it stayed",
-    [EXIT_LATE] = "not done when the time was up; it may still happen",
+    [EXIT_LATE] =
+	"not done in time: the guest has not stopped, or does not converge and stayed",
 };
 
 enum exit_code exit_code_of(int code)
@@ -29,6 +30,7 @@ enum exit_code exit_code_of(int code)
 	case -EINTR:
 		return EXIT_CANCELLED;
 	case -ETIMEDOUT:
+	case -ETIME:
 		return EXIT_LATE;
 	default:
 		return EXIT_FAILED;

@@ -27,8 +27,8 @@ enum exit_code output_error(const struct invocation *invocation, const struct er
 	output_clean(text, sizeof(text), err->text);
 	fprintf(stderr, "segue: %s\n", text);
 	if (invocation->json)
-		output_json(json_pack("{s:o, s:i, s:i}", "error", json_text(text), "code",
-				      err->code, "exit", (int)code));
+		output_json(json_pack("{s:i, s:o, s:i}", "error", err->code, "text",
+				      json_text(text), "exit", (int)code));
 	return code;
 }
 

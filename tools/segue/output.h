@@ -7,7 +7,8 @@
 #include "tools/segue/command.h"
 
 /*
- * Says what went wrong: on stderr, and with --json as an object on stdout too. Returns
+ * Says what went wrong: on stderr, and with --json as an object on stdout too (error: a
+ * negative errno; text; exit). Returns
  * CODE, so that a command can end with it.
  */
 enum exit_code output_error(const struct invocation *invocation, const struct error *err,
