@@ -113,6 +113,12 @@ struct codec_target {
 	uint64_t pages;
 	uint64_t *present; /* a bit a page that may be other than zero; all clear at the start */
 	/*
+	 * The memfd BASE maps from its offset 0, or 0. Where it is given, pages that were
+	 * never anything but zero are written through it: that is half the price of having
+	 * each of them faulted in. They are mapped when they are next touched.
+	 */
+	int fd;
+	/*
 	 * Makes COUNT present pages read as zero (punch a hole, say); NULL: memset. 0 or a
 	 * negative errno.
 	 */
@@ -123,7 +129,8 @@ struct codec_target {
 /*
  * Does what an entry says. ENTRY comes from pages_parse_table() with the same region's
  * length; PAYLOAD is entry->length bytes. Zero pages that were never anything else are not
- * touched. 0, -EBADMSG for a payload that does not unpack, or what target->zero() returned.
+ * touched. 0, -EBADMSG for a payload that does not unpack, or what target->zero() or writing
+ * to target->fd returned.
  */
 int codec_apply(const struct codec_target *target, const struct pages_entry *entry,
 		const uint8_t *payload, struct error *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <lz4.h>
 
@@ -69,26 +70,80 @@ static int apply_zero(const struct codec_target *target, uint64_t first, uint64_
 	return r;
 }
 
+/* Whether none of the entry's pages has been anything but zero, and there is a memfd. */
+static bool is_fresh(const struct codec_target *target, const struct pages_entry *entry)
+{
+	uint64_t run;
+
+	return target->fd > 0 && bitmap_next_run(target->present, entry->first,
+						 entry->first + entry->pages, &run) == 0;
+}
+
+static int write_fresh(const struct codec_target *target, uint64_t first, const uint8_t *bytes,
+		       size_t len, struct error *err)
+{
+	off_t at = (off_t)(first * PAGES_PAGE);
+
+	while (len) {
+		ssize_t n = pwrite(target->fd, bytes, len, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return error_system(err, n < 0 ? -errno : -EIO,
+					    "cannot write %zu bytes of memory", len);
+		bytes += n;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int apply_raw(const struct codec_target *target, const struct pages_entry *entry,
+		     const uint8_t *payload, bool fresh, struct error *err)
+{
+	size_t len = (size_t)entry->pages * PAGES_PAGE;
+
+	if (fresh)
+		return write_fresh(target, entry->first, payload, len, err);
+	memcpy(target->base + entry->first * PAGES_PAGE, payload, len);
+	return 0;
+}
+
+static int apply_packed(const struct codec_target *target, const struct pages_entry *entry,
+			const uint8_t *payload, bool fresh, struct error *err)
+{
+	uint8_t page[PAGES_PAGE] __attribute__((aligned(64)));
+	int r;
+
+	if (!fresh || entry->kind != PAGES_LZ4) {
+		r = codec_unpack(entry->kind, target->base + entry->first * PAGES_PAGE, payload,
+				 entry->length, err);
+	} else {
+		r = codec_unpack(PAGES_LZ4, page, payload, entry->length, err);
+		if (r == 0)
+			r = write_fresh(target, entry->first, page, sizeof(page), err);
+	}
+	if (r < 0)
+		error_prefix(err, "page %llu", (unsigned long long)entry->first);
+	return r;
+}
+
 int codec_apply(const struct codec_target *target, const struct pages_entry *entry,
 		const uint8_t *payload, struct error *err)
 {
-	uint8_t *page = target->base + entry->first * PAGES_PAGE;
-	int r;
+	bool fresh;
 
 	if (entry->first >= target->pages || entry->pages > target->pages - entry->first)
 		return error_set(err, -EBADMSG, "pages beyond the region");
 	if (entry->kind == PAGES_ZERO)
 		return apply_zero(target, entry->first, entry->first + entry->pages, err);
+	fresh = is_fresh(target, entry);
 	/* Before the bytes: what fails to unpack may have left some. */
 	codec_applied(target, entry);
-	if (entry->kind == PAGES_RAW) {
-		memcpy(page, payload, (size_t)entry->pages * PAGES_PAGE);
-		return 0;
-	}
-	r = codec_unpack(entry->kind, page, payload, entry->length, err);
-	if (r < 0)
-		error_prefix(err, "page %llu", (unsigned long long)entry->first);
-	return r;
+	if (entry->kind == PAGES_RAW)
+		return apply_raw(target, entry, payload, fresh, err);
+	return apply_packed(target, entry, payload, fresh, err);
 }
 
 void codec_applied(const struct codec_target *target, const struct pages_entry *entry)

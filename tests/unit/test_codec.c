@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "migrate/bitmap.h"
 #include "migrate/codec.h"
@@ -94,6 +96,7 @@ static void test_sparse(void)
 
 struct pair {
 	uint8_t *from, *to;
+	int from_fd, to_fd;
 	uint64_t *sent, *present;
 	struct codec codec;
 	struct pagecache *cache;
@@ -115,9 +118,13 @@ static int count_zeroed(void *context, uint64_t first, uint64_t count, struct er
 	return 0;
 }
 
-static uint8_t *map_pages(void)
+static uint8_t *map_pages(int *ret_fd)
 {
-	return mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = memfd_create("pages", MFD_CLOEXEC);
+
+	CU_ASSERT_EQUAL_FATAL(ftruncate(fd, PAGES * PAGE), 0);
+	*ret_fd = fd;
+	return mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
 
 static void pair_init(struct pair *pair, enum codec_mode mode, size_t room)
@@ -125,8 +132,8 @@ static void pair_init(struct pair *pair, enum codec_mode mode, size_t room)
 	void *area = NULL;
 
 	*pair = (struct pair){ .round = 1 };
-	pair->from = map_pages();
-	pair->to = map_pages();
+	pair->from = map_pages(&pair->from_fd);
+	pair->to = map_pages(&pair->to_fd);
 	pair->sent = bitmap_create(PAGES);
 	pair->present = bitmap_create(PAGES);
 	CU_ASSERT_EQUAL_FATAL(pagecache_create(1 << 20, &pair->cache, NULL), 0);
@@ -147,6 +154,8 @@ static void pair_done(struct pair *pair)
 {
 	munmap(pair->from, PAGES * PAGE);
 	munmap(pair->to, PAGES * PAGE);
+	close(pair->from_fd);
+	close(pair->to_fd);
 	free(pair->sent);
 	free(pair->present);
 	free(pair->writer.area);
@@ -219,9 +228,12 @@ static void scribble(uint8_t *page)
 static void run_rounds(enum codec_mode mode, size_t room, double link_ns,
 		       struct codec_stats *ret_stats)
 {
+	static unsigned runs;
 	struct pair pair;
 
 	pair_init(&pair, mode, room);
+	if (runs++ % 2 == 0) /* in turn through the memfd and the mapping */
+		pair.target.fd = pair.to_fd;
 	for (; pair.round <= 12; pair.round++) {
 		pair.codec.last_round = pair.round == 12;
 		for (uint64_t page = 0; page < PAGES; page++) {
@@ -254,6 +266,7 @@ static void test_rounds(void)
 	CU_ASSERT_TRUE(stats.delta && stats.unchanged && stats.raw);
 	run_rounds(CODEC_AUTO, 3 * PAGE, 100, &stats);
 	CU_ASSERT_TRUE(stats.delta && stats.unchanged && stats.lz4);
+	run_rounds(CODEC_LZ4, 3 * PAGE, 100, &stats);
 	run_rounds(CODEC_AUTO, 3 * PAGE, 0.001, &stats);
 	CU_ASSERT_TRUE(stats.raw > 10 * (stats.lz4 + stats.delta));
 }
@@ -263,6 +276,7 @@ static void test_zero_untouched(void)
 {
 	struct pair pair;
 	struct error err = { 0 };
+	struct stat st;
 	struct pages_entry zero = { .first = 10, .pages = 20, .kind = PAGES_ZERO };
 	uint64_t done;
 
@@ -270,6 +284,7 @@ static void test_zero_untouched(void)
 	pair_send(&pair, 3);
 	CU_ASSERT_TRUE(pages_empty(&pair.writer));
 	CU_ASSERT_EQUAL(pair.codec.stats.skipped, 1);
+	pair.target.fd = pair.to_fd;
 	mprotect(pair.to + 10 * PAGE, 20 * PAGE, PROT_NONE);
 	CU_ASSERT_EQUAL(codec_apply(&pair.target, &zero, NULL, &err), 0);
 	CU_ASSERT_EQUAL(pair.zeroed, 0);
@@ -278,6 +293,8 @@ static void test_zero_untouched(void)
 	memset(pair.from + 12 * PAGE, 5, PAGE);
 	pair_send(&pair, 12);
 	pair_flush(&pair);
+	CU_ASSERT_EQUAL(fstat(pair.to_fd, &st), 0);
+	CU_ASSERT_TRUE(st.st_blocks < PAGES * PAGE / 512); /* there are holes yet */
 	CU_ASSERT_EQUAL(pair.to[12 * PAGE], 5);
 	memset(pair.from + 12 * PAGE, 0, PAGE);
 	CU_ASSERT_EQUAL(codec_put_hole(&pair.codec, &pair.writer, 5, 500, pair.sent, &done), 0);
