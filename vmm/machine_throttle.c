@@ -44,6 +44,7 @@ static void *throttle_thread(void *context)
 	uint64_t begin;
 	unsigned percent;
 
+	pthread_setname_np(pthread_self(), "throttle");
 	pthread_mutex_lock(&machine->run_lock);
 	while (!machine->quit) {
 		percent = atomic_load(&machine->throttle_percent);
@@ -74,8 +75,6 @@ void machine_throttle(struct machine *machine, unsigned percent)
 		/* Without its thread the guest is not slowed: the move's plan will see. */
 		machine->throttle_started = pthread_create(&machine->throttle_thread, NULL,
 							   throttle_thread, machine) == 0;
-		if (machine->throttle_started)
-			pthread_setname_np(machine->throttle_thread, "throttle");
 	}
 	pthread_cond_broadcast(&machine->throttle_cond);
 	pthread_mutex_unlock(&machine->run_lock);

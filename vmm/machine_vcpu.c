@@ -114,6 +114,15 @@ static bool vcpu_quit(struct machine *machine)
 	return quit;
 }
 
+/* By itself: another thread's name is a file, which a sandbox may not open. */
+static void vcpu_name(const struct machine_vcpu *v)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu%u", v->vcpu->index);
+	pthread_setname_np(pthread_self(), name);
+}
+
 /* HELD is only ever set by this thread, and cleared while it is parked. */
 static void *vcpu_thread(void *context)
 {
@@ -121,6 +130,7 @@ static void *vcpu_thread(void *context)
 	struct machine *machine = v->machine;
 	struct vcpu_exit exit = {0};
 
+	vcpu_name(v);
 	for (;;) {
 		if (atomic_load(&machine->stop) || v->held) {
 			vcpu_park(v);
@@ -136,17 +146,6 @@ static void *vcpu_thread(void *context)
 	}
 }
 
-static int vcpu_start(struct machine_vcpu *v)
-{
-	char name[16];
-	int r = -pthread_create(&v->thread, NULL, vcpu_thread, v);
-
-	if (r < 0)
-		return r;
-	snprintf(name, sizeof(name), "vcpu%u", v->vcpu->index);
-	pthread_setname_np(v->thread, name);
-	return 0;
-}
 
 /* Signals for the whole process belong to the loop thread; a kick is sent to its thread. */
 static void signals_block(sigset_t *ret_old)
@@ -171,7 +170,8 @@ int machine_vcpus_start(struct machine *machine, struct error *err)
 		return 0;
 	signals_block(&old);
 	for (n = 0; n < machine->n_vcpus && r == 0; n++)
-		r = vcpu_start(&machine->vcpus[n]);
+		r = -pthread_create(&machine->vcpus[n].thread, NULL, vcpu_thread,
+				    &machine->vcpus[n]);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	machine->threads_started = r == 0;
 	if (r == 0)
