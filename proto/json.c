@@ -79,7 +79,7 @@ json_t *json_text(const char *text)
 	json_t *json = json_string(text ? text : "");
 	char *ascii;
 
-	if (json)
+	if (json || !text)
 		return json;
 	ascii = strdup(text);
 	if (!ascii)

@@ -207,6 +207,7 @@ static int read_document(struct walk *walk, yaml_parser_t *parser,
 			r = check_single(walk, parser);
 	}
 	yaml_document_delete(&doc);
+	walk->doc = NULL;
 	return r;
 }
 

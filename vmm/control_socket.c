@@ -67,7 +67,7 @@ int control_socket_listen(uv_pipe_t *listener, const char *path, uv_connection_c
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(err, -ENAMETOOLONG, "%s: too long for a socket", path);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	lock = lock_directory(path);
 	r = clear_dead(&address, err);
 	if (!r)

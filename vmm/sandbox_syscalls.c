@@ -9,12 +9,12 @@
 #define LOW32 0xffffffffu /* of an argument that is an int to the kernel */
 
 /* clang-format off */
-#define ALLOW(call, reason) {.name = #call, .why = reason}
+#define ALLOW(call, reason) {.name = #call, .why = (reason)}
 #define ALLOW_IF(call, number, bits, wanted, reason)                                           \
-	{.name = #call, .why = reason, .test = SANDBOX_BITS, .argument = number,               \
-	 .mask = bits, .value = wanted}
+	{.name = #call, .why = (reason), .test = SANDBOX_BITS, .argument = (number),               \
+	 .mask = (bits), .value = (wanted)}
 #define ALLOW_SELF(call, number, reason)                                                       \
-	{.name = #call, .why = reason, .test = SANDBOX_SELF, .argument = number}
+	{.name = #call, .why = (reason), .test = SANDBOX_SELF, .argument = (number)}
 /* clang-format on */
 
 /*

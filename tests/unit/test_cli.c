@@ -208,7 +208,7 @@ static void test_life(void)
 	slurp("web1.log", out, sizeof(out));
 	holds(out, "balloon 268435456\n");
 	holds(out, "recover 2\n");
-	ends("cancel web1", 2);
+	ends("cancel web1", 1);
 	holds(errors, "nothing is moving");
 	ends("stop web1 --reset", 0);
 	ends("stop web1", 0);

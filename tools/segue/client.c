@@ -221,7 +221,7 @@ int client_call(struct client *client, Segue__Request *request, Segue__Reply **r
 {
 	int64_t end = now_ms() + CLIENT_PATIENCE;
 	int r = client_send(client, request, err);
-	Segue__Reply *reply;
+	Segue__Reply *reply = NULL;
 
 	while (!r) {
 		int64_t left = end - now_ms();
@@ -253,7 +253,7 @@ int client_show(struct client *client, Segue__Reply **ret_reply, struct error *e
 {
 	Segue__ShowRequest show = SEGUE__SHOW_REQUEST__INIT;
 	Segue__Request request = SEGUE__REQUEST__INIT;
-	Segue__Reply *reply;
+	Segue__Reply *reply = NULL;
 	int r;
 
 	request.of_case = SEGUE__REQUEST__OF_SHOW;

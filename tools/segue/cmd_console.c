@@ -152,7 +152,7 @@ static enum exit_code run_console(struct invocation *invocation)
 		return EXIT_OK;
 	}
 	if (r < 0)
-		return output_failure(invocation, &err);
+		return output_answer(invocation, &err);
 	fprintf(stderr, "\n[left]\n");
 	return EXIT_OK;
 }

@@ -85,7 +85,7 @@ static enum exit_code run_events(struct invocation *invocation)
 	if (!r && invocation_option(invocation, "follow"))
 		r = follow(invocation, client, &err);
 	client_close(client);
-	return r < 0 ? output_failure(invocation, &err) : EXIT_OK;
+	return r < 0 ? output_answer(invocation, &err) : EXIT_OK;
 }
 
 static const struct option_spec options[] = {

@@ -281,7 +281,7 @@ static enum exit_code run_show(struct invocation *invocation)
 	if (invocation_connect(invocation, &client, &err) < 0)
 		return output_failure(invocation, &err);
 	if (client_show(client, &reply, &err) < 0) {
-		code = output_failure(invocation, &err);
+		code = output_answer(invocation, &err);
 	} else {
 		if (invocation->json)
 			code = output_json(json_message(&reply->show->base));

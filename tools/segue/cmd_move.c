@@ -204,7 +204,7 @@ static void take_news(struct move *move, const Segue__Reply *reply)
  */
 static int wait_end(struct move *move, Segue__Reply **ret_reply, struct error *err)
 {
-	Segue__Reply *reply;
+	Segue__Reply *reply = NULL;
 	int r = 0;
 
 	while (!r) {
@@ -316,7 +316,7 @@ static enum exit_code lost(const struct move *move, int r, struct error *err)
 			move->invocation->operands[0]);
 		return EXIT_CANCELLED;
 	}
-	return output_failure(move->invocation, err);
+	return output_answer(move->invocation, err);
 }
 
 static enum exit_code perform(struct move *move)
@@ -332,7 +332,7 @@ static enum exit_code perform(struct move *move)
 	if (!r)
 		r = send_move(move, &err);
 	if (r < 0)
-		return output_failure(move->invocation, &err);
+		return output_answer(move->invocation, &err);
 	r = wait_end(move, &reply, &err);
 	move_view_clear(&move->view);
 	if (r < 0)

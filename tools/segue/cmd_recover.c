@@ -17,7 +17,7 @@ static enum exit_code call(struct invocation *invocation, Segue__Request *reques
 	r = client_call(client, request, NULL, &err);
 	client_close(client);
 	if (r < 0)
-		return output_failure(invocation, &err);
+		return output_answer(invocation, &err);
 	if (invocation->json)
 		return output_json(
 		    json_pack("{s:s, s:s}", "name", invocation->operands[0], "done", done));

@@ -34,7 +34,7 @@ static enum exit_code simple(struct invocation *invocation, Segue__Request *requ
 		return output_failure(invocation, &err);
 	r = client_call(client, request, NULL, &err);
 	client_close(client);
-	return r < 0 ? output_failure(invocation, &err) : say(invocation, done);
+	return r < 0 ? output_answer(invocation, &err) : say(invocation, done);
 }
 
 static enum exit_code run_pause(struct invocation *invocation)
@@ -145,7 +145,7 @@ static enum exit_code run_stop(struct invocation *invocation)
 	bool force = invocation_option(invocation, "force");
 	uint64_t patience = STOP_PATIENCE_US;
 	struct error err = {0};
-	struct client *client;
+	struct client *client = NULL;
 	int r = 0;
 
 	if (reset && force)
@@ -165,7 +165,7 @@ static enum exit_code run_stop(struct invocation *invocation)
 		r = wait_stopped(client, invocation->operands[0], (int64_t)patience, &err);
 	client_close(client);
 	if (r < 0)
-		return output_failure(invocation, &err);
+		return output_answer(invocation, &err);
 	return say(invocation, reset ? "reset" : "stopped");
 }
 

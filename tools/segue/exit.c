@@ -36,3 +36,17 @@ enum exit_code exit_code_of(int code)
 		return EXIT_FAILED;
 	}
 }
+
+enum exit_code exit_code_of_answer(int code)
+{
+	switch (code) {
+	case -EINVAL:
+	case -ENOENT:
+	case -ECONNREFUSED:
+		return EXIT_FAILED;
+	case -EPIPE:
+		return EXIT_NO_GUEST;
+	default:
+		return exit_code_of(code);
+	}
+}

@@ -17,7 +17,11 @@ enum exit_code {
 
 extern const char *const exit_words[EXIT_CODES];
 
-/* The exit code for a failure with negative errno CODE. */
+/*
+ * The exit code for a failure with negative errno CODE, before there was a connection, and
+ * of a request a monitor did not fulfil: there -ENOENT is not about the guest.
+ */
 enum exit_code exit_code_of(int code);
+enum exit_code exit_code_of_answer(int code);
 
 #endif

@@ -37,6 +37,11 @@ enum exit_code output_failure(const struct invocation *invocation, const struct 
 	return output_error(invocation, err, exit_code_of(err->code));
 }
 
+enum exit_code output_answer(const struct invocation *invocation, const struct error *err)
+{
+	return output_error(invocation, err, exit_code_of_answer(err->code));
+}
+
 static enum exit_code print(json_t *json, size_t flags)
 {
 	int r = json ? json_dumpf(json, stdout, flags) : -1;

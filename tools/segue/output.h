@@ -13,8 +13,10 @@
  */
 enum exit_code output_error(const struct invocation *invocation, const struct error *err,
 			    enum exit_code code);
-/* As above with the code that belongs to the error. */
+/* As above with the code that belongs to the error; the second for a monitor's answer. */
 enum exit_code output_failure(const struct invocation *invocation, const struct error *err);
+
+enum exit_code output_answer(const struct invocation *invocation, const struct error *err);
 
 /* Prints JSON and lets go of it; NULL is "out of memory". */
 enum exit_code output_json(json_t *json);

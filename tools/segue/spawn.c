@@ -207,7 +207,7 @@ static int start(const struct spawn_options *o, int log_fd, struct spawned *ret,
 		waitpid(pid, NULL, 0);
 		return error_set(err, -ECANCELED, "interrupted; the guest was not started");
 	}
-	if (n <= 0 || strncmp(line, "ready", 5)) {
+	if (n <= 0 || strncmp(line, "ready", 5) != 0) {
 		kill(pid, SIGTERM);
 		return failed(o, pid, log_fd, log_start, err);
 	}
