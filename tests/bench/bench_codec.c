@@ -57,7 +57,7 @@ static void fill_random(uint8_t *at, size_t size)
 /* Words of a small vocabulary: packs to a half or so, as text and pointers do. */
 static void fill_text(uint8_t *at, size_t size)
 {
-	static const char *const words[] = { "guest ", "host ",	 "page ",   "the ",  "of ",
+	static const char *const words[] = { "guest ", "host ",  "page ",   "the ",  "of ",
 					     "memory", "dirty ", "channel", "sends", "a " };
 	uint64_t state = 1;
 
@@ -161,7 +161,7 @@ static void hash_all(size_t room)
 
 static void bench_raw(void)
 {
-	static const size_t rooms[] = { 32u << 10, 64u << 10,  128u << 10,
+	static const size_t rooms[] = { 32u << 10,  64u << 10,  128u << 10,
 					256u << 10, 512u << 10, 1u << 20 };
 	struct codec codec;
 	unsigned n = 0;
@@ -232,20 +232,22 @@ static void bench_unpack(enum codec_mode mode, const char *what)
 	for (uint32_t round = 1; round <= 3; round++) {
 		pages_init(&writer, area, PAGES_PAYLOAD_MAX);
 		for (size_t page = 0; page < 128; page++)
-			codec_put(&codec, &writer, round, page, memory + page * PAGES_PAGE, present);
+			codec_put(&codec, &writer, round, page, memory + page * PAGES_PAGE,
+				  present);
 		rewrite(memory, round);
 	}
-	MEASURE(what, "", , for (unsigned i = 0; i < PAGES / 128; i++) {
-		uint32_t at = 0;
+	MEASURE(
+		what, "", , for (unsigned i = 0; i < PAGES / 128; i++) {
+			uint32_t at = 0;
 
-		for (unsigned e = 0; e < writer.n; e++) {
-			struct pages_entry entry = writer.entries[e];
+			for (unsigned e = 0; e < writer.n; e++) {
+				struct pages_entry entry = writer.entries[e];
 
-			entry.first += i * 128;
-			codec_apply(&target, &entry, area + PAGES_HEADROOM + at, NULL);
-			at += entry.length;
-		}
-	});
+				entry.first += i * 128;
+				codec_apply(&target, &entry, area + PAGES_HEADROOM + at, NULL);
+				at += entry.length;
+			}
+		});
 	codec_done(&codec);
 	pagecache_destroy(cache);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processor time of other processes, with and without the guests they run."""
 import os
+import threading
 import time
 
 
@@ -14,20 +15,20 @@ def thread_ns(pid, tid):
         return int(stat.read().split()[0])
 
 
-def threads(pid):
+def thread_list(pid):
     return [int(t) for t in os.listdir(f"/proc/{pid}/task")]
 
 
 def busiest_thread(pid, seconds=0.05):
     """While nothing else goes on, the thread that runs the guest is the one that runs."""
-    before = {t: thread_ns(pid, t) for t in threads(pid)}
+    before = {t: thread_ns(pid, t) for t in thread_list(pid)}
     time.sleep(seconds)
     return max(before, key=lambda t: thread_ns(pid, t) - before[t])
 
 
 def vcpu_thread(pid):
     """QEMU names its vCPU threads "CPU n/KVM", others "vcpu..."; else the busiest one."""
-    for t in threads(pid):
+    for t in thread_list(pid):
         with open(f"/proc/{pid}/task/{t}/comm") as comm:
             name = comm.read().lower()
         if name.startswith(("cpu 0/", "vcpu")):
@@ -36,13 +37,31 @@ def vcpu_thread(pid):
 
 
 class Meter:
-    """Processor time a process spends on anything but its guest, from creation on."""
+    """Processor time a process spends on anything but its guest, from creation on. Still good
+    when the process has ended, until its parent has waited for it."""
 
     def __init__(self, pid, vcpu=None):
         self.pid, self.vcpu = pid, vcpu
         self.all0 = process_ns(pid)
-        self.vcpu0 = thread_ns(pid, vcpu) if vcpu else 0
+        self.vcpu0 = self.vcpu1 = thread_ns(pid, vcpu) if vcpu else 0
+        self.stop = threading.Event()
+        self.sampler = threading.Thread(target=self._sample, daemon=True)
+        self.sampler.start()
+
+    def _sample(self):
+        """The guest's thread may end with the move, and its own time with it."""
+        while self.vcpu and not self.stop.wait(0.005):
+            try:
+                self.vcpu1 = thread_ns(self.pid, self.vcpu)
+            except OSError:
+                return
 
     def own_ns(self):
-        guest = thread_ns(self.pid, self.vcpu) - self.vcpu0 if self.vcpu else 0
-        return process_ns(self.pid) - self.all0 - guest
+        self.stop.set()
+        self.sampler.join()
+        try:
+            if self.vcpu:
+                self.vcpu1 = thread_ns(self.pid, self.vcpu)
+        except OSError:
+            pass
+        return process_ns(self.pid) - self.all0 - (self.vcpu1 - self.vcpu0)

@@ -27,7 +27,7 @@ def _guest_and_meters(pair):
 
 
 def _destination_ns(meter, pid):
-    everything = {t: cpu.thread_ns(pid, t) for t in cpu.threads(pid)}
+    everything = {t: cpu.thread_ns(pid, t) for t in cpu.thread_list(pid)}
     own = meter.own_ns()
     return own - everything.get(cpu.vcpu_thread(pid), 0)
 

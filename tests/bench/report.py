@@ -40,6 +40,16 @@ class Report:
             self.row(f"move-{key}", name, unit, better, mine, medians.get(best),
                      f"QEMU {best}" if best else "QEMU did not finish")
 
+    def summary(self):
+        """Ours against QEMU's best setting for each figure, a line each."""
+        lines = [f"{'case':28} {'figure':14} {'segue':>9} {'QEMU':>9} {'ratio':>6}  QEMU's setting"]
+        for r in self.rows:
+            if r["bench"].startswith("move-") and r["ours"] is not None:
+                peer = f"{r['peer']:9.2f} {r['ratio']:6.2f}" if r["ratio"] else f"{'-':>9} {'-':>6}"
+                lines.append(f"{r['case']:28} {r['bench'][5:] + ' ' + r['unit']:14} {r['ours']:9.2f} "
+                             f"{peer}  {r['peer_name'].removeprefix('QEMU ')}")
+        return "\n".join(lines)
+
     def write(self, path):
         with open(path, "w") as out:
             json.dump(self.rows, out, indent=1)

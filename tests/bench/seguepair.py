@@ -24,10 +24,11 @@ class Side:
 class Pair:
     name = "segue"
 
-    def __init__(self, where, workdir, image, memory, cmdline, reader):
+    def __init__(self, where, workdir, _image, memory, cmdline, reader):
         self.where, self.reader, self.workdir = where, reader, workdir
         self.guest = lib.write_guest(os.path.join(workdir, "g.yaml"), NAME, cmdline,
-                                     memory_mib=memory >> 20, image=image)
+                                     memory_mib=memory >> 20, console=False, entropy=False,
+                                     balloon=False)
         self.source = Side("source", where.source, workdir, self.guest, reader)
         self.destination = None
         self.result = None

@@ -16,11 +16,18 @@ import time
 import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-BUILD = os.environ.get("SEGUE_BUILD", os.path.join(ROOT, "build"))
-VMM = os.path.join(BUILD, "vmm", "segue-vmm")
-SEGUE = os.path.join(BUILD, "tools", "segue", "segue")
-STRESS = os.path.join(BUILD, "tests", "guest", "stress.img")
 SKIP = 77
+
+
+def use_build(build):
+    """Takes the programs from BUILD; at first $SEGUE_BUILD, or build/ in the tree."""
+    global VMM, SEGUE, STRESS
+    VMM = os.path.join(build, "vmm", "segue-vmm")
+    SEGUE = os.path.join(build, "tools", "segue", "segue")
+    STRESS = os.path.join(build, "tests", "guest", "stress.img")
+
+
+use_build(os.environ.get("SEGUE_BUILD", os.path.join(ROOT, "build")))
 
 
 class Skip(Exception):
@@ -45,14 +52,14 @@ def wait_until(what, condition, seconds=20.0, step=0.01):
     return got
 
 
-def write_guest(path, name, cmdline, memory_mib=128, cpus=1, disks=(), image=STRESS):
-    """A guest file for one of our small guests. JSON is YAML."""
+def write_guest(path, name, cmdline, memory_mib=128, cpus=1, disks=(), **more):
+    """A guest file for the stress guest. JSON is YAML."""
     with open(path, "w") as out:
         json.dump({
             "name": name, "memory": f"{memory_mib}M", "cpu": {"count": cpus},
-            "kernel": {"image": image, "cmdline": cmdline},
+            "kernel": {"image": STRESS, "cmdline": cmdline},
             "disks": [{"path": d, "readonly": True} for d in disks],
-            "allow_emulation": True,
+            "allow_emulation": True, **more,
         }, out, indent=1)
     return path
 
