@@ -126,8 +126,8 @@ static enum base difference(struct codec *codec, unsigned region, uint32_t round
 	if (!place.data)
 		return BASE_NONE;
 	if (place.hit)
-		base = codec_xor(codec->work->difference, slot, place.data) ? BASE_SAME :
-									       BASE_DIFFERS;
+		base = codec_xor(codec->work->difference, slot, place.data) ? BASE_SAME
+									    : BASE_DIFFERS;
 	if (keep && base != BASE_SAME)
 		memcpy(place.data, slot, PAGES_PAGE);
 	pagecache_release(codec->cache, &place, region, page, round, keep || base == BASE_SAME);

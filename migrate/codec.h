@@ -111,7 +111,7 @@ int codec_put_hole(struct codec *codec, struct pages_writer *writer, uint64_t fi
 struct codec_target {
 	uint8_t *base;
 	uint64_t pages;
-	uint64_t *present; /* a bit a page that may be other than zero; all clear at the start */
+	uint64_t *present; /* a bit a page that may be other than zero; at first all clear */
 	/*
 	 * The memfd BASE maps from its offset 0, or 0. Where it is given, pages that were
 	 * never anything but zero are written through it: that is half the price of having

@@ -18,7 +18,7 @@ static const struct codec_worth lz4_guess = { .ns = 5000, .saved = 1500 };
 
 #define WEIGHT      (1.0 / 32) /* of a new observation in a moving average */
 #define LINK_WEIGHT (1.0 / 16)
-#define TIME_FIRST  32u        /* tries that are all timed; later one in TIME_EACH */
+#define TIME_FIRST  32u /* tries that are all timed; later one in TIME_EACH */
 #define TIME_EACH   16u
 
 int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *err)
@@ -27,8 +27,8 @@ int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *
 		const char *name;
 		enum codec_mode mode;
 	} modes[] = {
-		{ "", CODEC_AUTO },	{ "auto", CODEC_AUTO },	  { "none", CODEC_NONE },
-		{ "lz4", CODEC_LZ4 },	{ "delta", CODEC_DELTA },
+		{ "", CODEC_AUTO },   { "auto", CODEC_AUTO },   { "none", CODEC_NONE },
+		{ "lz4", CODEC_LZ4 }, { "delta", CODEC_DELTA },
 	};
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {

@@ -32,7 +32,8 @@ static void put_more(struct output *out, uint32_t rest)
 }
 
 /* MATCH 0: the last sequence, which has none. */
-static bool put_sequence(struct output *out, const uint8_t *literals, uint32_t n, uint32_t match)
+static bool put_sequence(struct output *out, const uint8_t *literals, uint32_t n,
+			 uint32_t match)
 {
 	uint32_t length = match ? match - MATCH_MIN : 0;
 	uint32_t token = (n < 15 ? n : 15) << 4 | (length < 15 ? length : 15);
@@ -56,7 +57,7 @@ static bool put_sequence(struct output *out, const uint8_t *literals, uint32_t n
 
 static uint64_t word(const uint8_t *page, uint32_t w)
 {
-	return le64_get(page + w * WORD);
+	return le64_get(page + (size_t)w * WORD);
 }
 
 /* The next run of zero words from W on; its end, or 0 when there is none. */

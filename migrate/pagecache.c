@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define CACHE_PAGE   4096u
-#define CACHE_LEAST  256u /* pages */
-#define CACHE_LOCKS  256u
-#define CACHE_YOUNG  1u   /* rounds a place is kept for the page that used it */
+#define CACHE_PAGE  4096u
+#define CACHE_LEAST 256u /* pages */
+#define CACHE_LOCKS 256u
+#define CACHE_YOUNG 1u /* rounds a place is kept for the page that used it */
 
 /* Tags name region and page; 0 is an empty place. */
 #define TAG_PAGE_BITS 48

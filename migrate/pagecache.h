@@ -26,9 +26,10 @@ void pagecache_destroy(struct pagecache *cache); /* NULL is fine */
  * pagecache_release(). Any thread; a thread holds one place at a time and lets go of it
  * soon, so that waiting is bounded.
  *
- * PLACE.data is 4096 bytes, or NULL, nothing locked, when the place belongs to another page that is in use
- * (sent this round or the one before), or ADMIT is false and the page is not there. PLACE.hit
- * says that data is what was last sent of this page; else what is there is of no meaning.
+ * PLACE.data is 4096 bytes, or NULL, nothing locked, when the place belongs to another page
+ * that is in use (sent this round or the one before), or ADMIT is false and the page is not
+ * there. PLACE.hit says that data is what was last sent of this page; else what is there is of
+ * no meaning.
  */
 struct pagecache_place {
 	uint8_t *data;

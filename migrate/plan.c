@@ -22,7 +22,8 @@ void plan_view_limits(struct plan_view *view, const struct plan_limits *limits,
 
 	view->elapsed_us = elapsed_us;
 	view->unconverged = limits->unconverged;
-	view->aim = 1e3 * (double)(limits->downtime_us ? limits->downtime_us : PLAN_DOWNTIME_US);
+	view->aim =
+		1e3 * (double)(limits->downtime_us ? limits->downtime_us : PLAN_DOWNTIME_US);
 	view->accept =
 		1e3 * (double)(limits->downtime_us ? limits->downtime_us : PLAN_PATIENCE_US);
 	view->left = limits->time_limit_us ? limit : HUGE_VAL;
@@ -73,7 +74,8 @@ static enum plan_verdict decide_give_up(struct plan *plan, const struct plan_vie
 	return PLAN_CONTINUE;
 }
 
-static enum plan_verdict decide_keep_trying(const struct plan *plan, const struct plan_view *view)
+static enum plan_verdict decide_keep_trying(const struct plan *plan,
+					    const struct plan_view *view)
 {
 	if (view->now <= view->accept && at_floor(plan, view, TRY_ROUNDS) &&
 	    plan->stuck >= TRY_ROUNDS)
@@ -95,8 +97,8 @@ static enum plan_verdict decide_throttle(struct plan *plan, struct plan_view *vi
 	    plan->rounds < 2)
 		return PLAN_CONTINUE;
 	if (now >= PLAN_THROTTLE_MAX)
-		return at_floor(plan, view, STUCK_ROUNDS) ? decide_give_up(plan, view) :
-							    PLAN_CONTINUE;
+		return at_floor(plan, view, STUCK_ROUNDS) ? decide_give_up(plan, view)
+							  : PLAN_CONTINUE;
 	percent = plan_model_throttle(&view->model, view->dirty, view->aim, now);
 	if (percent < now + 10)
 		percent = now + 10;
@@ -109,7 +111,8 @@ static enum plan_verdict decide_throttle(struct plan *plan, struct plan_view *vi
 	return PLAN_THROTTLE;
 }
 
-static enum plan_verdict decide(struct plan *plan, struct plan_view *view, unsigned *ret_percent)
+static enum plan_verdict decide(struct plan *plan, struct plan_view *view,
+				unsigned *ret_percent)
 {
 	if (view->left <= 0)
 		return view->now <= view->accept ? PLAN_SWITCH : PLAN_GIVE_UP;

@@ -13,7 +13,7 @@
  * in the end the working set W. Both are fitted to what the last rounds saw. A round over
  * D pages takes h + D * bytes a page / bandwidth.
  */
-#define PLAN_DOWNTIME_US 5000u   /* blackout wanted when nobody said */
+#define PLAN_DOWNTIME_US 5000u /* blackout wanted when nobody said */
 /*
  * When nobody said, that is a wish: a guest that cannot get there is switched over at the
  * least blackout to be had, up to this. A blackout the operator named is a condition.
@@ -71,13 +71,13 @@ enum plan_verdict {
 
 struct plan_output {
 	enum plan_verdict verdict;
-	unsigned throttle;     /* percent to be in force from now on */
-	bool converges;        /* will reach the blackout wanted, throttled if that was asked */
-	uint64_t blackout_us;  /* predicted, if done as the verdict says until the switch */
-	uint64_t total_us;     /* of the whole move, from its beginning */
-	uint64_t dirty_rate;   /* pages a second */
-	unsigned rounds_left;  /* predicted, the last one included */
-	char words[240];       /* one sentence for a person */
+	unsigned throttle;    /* percent to be in force from now on */
+	bool converges;       /* will reach the blackout wanted, throttled if that was asked */
+	uint64_t blackout_us; /* predicted, if done as the verdict says until the switch */
+	uint64_t total_us;    /* of the whole move, from its beginning */
+	uint64_t dirty_rate;  /* pages a second */
+	unsigned rounds_left; /* predicted, the last one included */
+	char words[240];      /* one sentence for a person */
 };
 
 #define PLAN_HISTORY 4u

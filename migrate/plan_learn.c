@@ -7,11 +7,11 @@
 #define BANDWIDTH_GUESS 1000000000u
 
 /* What is taken where nothing has been measured; two processes of one recent machine. */
-#define PAUSE_US    300u
-#define HARVEST_US  200u
-#define STATE_US    400u
-#define COMMIT_US   600u
-#define RESUME_US   300u
+#define PAUSE_US   300u
+#define HARVEST_US 200u
+#define STATE_US   400u
+#define COMMIT_US  600u
+#define RESUME_US  300u
 
 void plan_init(struct plan *plan)
 {
@@ -83,7 +83,8 @@ static void learn_dirty(struct plan *plan, const struct plan_inputs *inputs)
 	memmove(plan->history + 1, plan->history, keep * sizeof(plan->history[0]));
 	memmove(plan->throttle + 1, plan->throttle, keep * sizeof(plan->throttle[0]));
 	plan->history[0] = inputs->last;
-	plan->throttle[0] = inputs->throttle > PLAN_THROTTLE_MAX ? PLAN_THROTTLE_MAX : inputs->throttle;
+	plan->throttle[0] =
+		inputs->throttle > PLAN_THROTTLE_MAX ? PLAN_THROTTLE_MAX : inputs->throttle;
 	if (plan->rounds && (double)inputs->last.dirty > 0.95 * (double)plan->best)
 		plan->stuck++;
 	else
@@ -109,12 +110,11 @@ static unsigned watches(const struct plan *plan, struct plan_watch *watch)
 void plan_learn(struct plan *plan, const struct plan_inputs *inputs, struct plan_model *model)
 {
 	double bandwidth = plan_bandwidth(&inputs->limits, inputs->bandwidth);
-	struct plan_watch watch[PLAN_HISTORY];
+	struct plan_watch watch[PLAN_HISTORY] = { 0 };
 	unsigned n;
 
 	learn_costs(plan, &inputs->last);
-	model->page_ns = plan->page_ns > 0 ? plan->page_ns :
-					     plan->page_bytes * 1e9 / bandwidth;
+	model->page_ns = plan->page_ns > 0 ? plan->page_ns : plan->page_bytes * 1e9 / bandwidth;
 	learn_overhead(plan, &inputs->last, model->page_ns);
 	learn_dirty(plan, inputs);
 	plan_model_costs(model, &inputs->costs);

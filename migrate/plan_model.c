@@ -65,8 +65,8 @@ void plan_model_fit(struct plan_model *model, const struct plan_watch *watch, un
 
 		if ((!longer && !shorter) || watch[i].dirty <= 0 || watch[0].dirty <= 0)
 			continue;
-		x = longer ? fit_turnover(&watch[0], &watch[i]) :
-			     fit_turnover(&watch[i], &watch[0]);
+		x = longer ? fit_turnover(&watch[0], &watch[i])
+			   : fit_turnover(&watch[i], &watch[0]);
 		break;
 	}
 	if (x > 0) {

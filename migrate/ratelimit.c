@@ -6,8 +6,8 @@
 
 #define NS          UINT64_C(1000000000)
 #define BURST_MIN   (64u << 10)
-#define BURST_NS    (10u * 1000 * 1000)
-#define CANCEL_NS   (20u * 1000 * 1000)
+#define BURST_NS    UINT64_C(10000000)
+#define CANCEL_NS   UINT64_C(20000000)
 #define TOKENS_HIGH (INT64_MAX / 2)
 
 __extension__ typedef unsigned __int128 wide;

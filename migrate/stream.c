@@ -135,8 +135,8 @@ static int error_at(struct error *err, const struct stream_reader *reader, uint6
 		    const char *text)
 {
 	return error_set(err, -EBADMSG, "%s: byte %llu: %s",
-			 reader->name ? reader->name : "connection",
-			 (unsigned long long)offset, text);
+			 reader->name ? reader->name : "connection", (unsigned long long)offset,
+			 text);
 }
 
 int stream_error(struct error *err, const struct stream_reader *reader,

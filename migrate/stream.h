@@ -91,7 +91,7 @@ int stream_seal(struct stream_writer *writer, enum stream_type type, uint32_t ro
  * in; 0 counts as 1, it is moved on by ROUND_END.
  */
 struct stream_reader {
-	const char *name; /* the connection's, for errors: "control", "data 3"; kept by pointer */
+	const char *name; /* the connection's, for errors ("data 3"); kept by pointer */
 	enum stream_connection connection;
 	enum stream_way way;
 	uint32_t round;

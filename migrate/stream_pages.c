@@ -23,9 +23,11 @@ _Static_assert(sizeof(struct pages_wire_entry) == PAGES_ENTRY, "stream.md: 16 by
 _Static_assert(offsetof(struct pages_wire_entry, run) == 8, "stream.md");
 _Static_assert(offsetof(struct pages_wire_entry, length) == 12, "stream.md");
 
-#define TABLE_MAX (PAGES_HEAD + PAGES_ENTRIES * PAGES_ENTRY)
+#define TABLE_MAX ((size_t)PAGES_HEAD + PAGES_ENTRIES * PAGES_ENTRY)
 _Static_assert(STREAM_HEADER + TABLE_MAX <= PAGES_HEADROOM, "header and table fit in front");
 _Static_assert(PAGES_HEADROOM % PAGES_PAGE == 0, "payloads are page-aligned");
+_Static_assert(PAGES_PAYLOAD_MAX == (size_t)PAGES_RAW_MAX * PAGES_PAGE,
+	       "as many as it may hold");
 _Static_assert(TABLE_MAX + PAGES_PAYLOAD_MAX <= STREAM_MAX_PAGES, "a full record is legal");
 
 const char *pages_kind_name(unsigned kind)
@@ -167,8 +169,8 @@ int pages_table_size(const struct stream_reader *reader, const struct stream_hea
 				    header->length);
 	n = le16_get(wire->entries);
 	if (n < 1 || n > PAGES_ENTRIES)
-		return stream_error(err, reader, header, 2, "PAGES of %u entries, 1 to %u may be",
-				    n, PAGES_ENTRIES);
+		return stream_error(err, reader, header, 2,
+				    "PAGES of %u entries, 1 to %u may be", n, PAGES_ENTRIES);
 	if (le32_get(wire->zero) != 0)
 		return stream_error(err, reader, header, 4, "PAGES with unknown bits in it");
 	size = PAGES_HEAD + n * PAGES_ENTRY;

@@ -12,13 +12,13 @@
  * The body of a PAGES record (proto/stream.md, "PAGES"): a table and its payloads.
  * One thread a writer, one thread a table.
  */
-#define PAGES_PAGE     4096u
-#define PAGES_HEAD     8u
-#define PAGES_ENTRY    16u
-#define PAGES_ENTRIES  256u          /* in a record, at most */
-#define PAGES_RAW_MAX  256u          /* raw pages in a record, at most */
-#define PAGES_RUN_MAX  ((1u << 24) - 1)
-#define PAGES_PAYLOAD_MAX (PAGES_RAW_MAX * PAGES_PAGE)
+#define PAGES_PAGE        4096u
+#define PAGES_HEAD        8u
+#define PAGES_ENTRY       16u
+#define PAGES_ENTRIES     256u /* in a record, at most */
+#define PAGES_RAW_MAX     256u /* raw pages in a record, at most */
+#define PAGES_RUN_MAX     ((1u << 24) - 1)
+#define PAGES_PAYLOAD_MAX (1u << 20) /* of a writer: that many raw pages */
 
 enum pages_kind {
 	PAGES_ZERO = 0,
@@ -48,13 +48,13 @@ struct pages_entry {
  * written there, hashed and sent from there.
  */
 #define PAGES_HEADROOM 8192u
-#define PAGES_STAGING  (256u << 10) /* payload bytes: measured best, tests/bench/bench_codec.c */
+#define PAGES_STAGING  (256u << 10) /* payload bytes; 64 KiB to 512 are all as quick */
 
 struct pages_writer {
-	uint8_t *area;   /* the caller's, PAGES_HEADROOM + room bytes */
-	uint32_t room;   /* payload bytes, at least one page, at most PAGES_PAYLOAD_MAX */
-	uint32_t used;   /* payload bytes so far */
-	uint32_t raw;    /* raw pages so far */
+	uint8_t *area; /* the caller's, PAGES_HEADROOM + room bytes */
+	uint32_t room; /* payload bytes, at least one page, at most PAGES_PAYLOAD_MAX */
+	uint32_t used; /* payload bytes so far */
+	uint32_t raw;  /* raw pages so far */
 	uint16_t region;
 	uint16_t n;
 	struct pages_entry entries[PAGES_ENTRIES];

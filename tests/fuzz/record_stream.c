@@ -75,7 +75,8 @@ static void put(unsigned connection, enum stream_type type, uint32_t round, cons
 	struct iovec piece = { (void *)(uintptr_t)body, len };
 	uint8_t head[STREAM_HEADER];
 
-	must(stream_seal(&streams[connection], type, round, &piece, 1, head, NULL) == 0, "seal");
+	must(stream_seal(&streams[connection], type, round, &piece, 1, head, NULL) == 0,
+	     "seal");
 	emit_record(connection, head, body, len);
 }
 
@@ -106,7 +107,7 @@ static void put_hello(unsigned channel)
 		list[i] = &info[i];
 	}
 	if (channel == 0) {
-		hello.guest = (char *)(uintptr_t)"recorded";
+		hello.guest = (char *)(uintptr_t) "recorded";
 		hello.epoch = 7;
 		hello.n_regions = REGIONS;
 		hello.regions = list;
@@ -181,7 +182,8 @@ static void put_rounds(void)
 	must(codec_init(&codec, CODEC_DELTA, cache, NULL) == 0, "codec");
 	codec.policy.link_ns = 100; /* slow: LZ4 where it helps */
 	for (unsigned c = 0; c < CHANNELS; c++)
-		pages_init(&writers[c], aligned_alloc(PAGES_PAGE, pages_area(1 << 16)), 1 << 16);
+		pages_init(&writers[c], aligned_alloc(PAGES_PAGE, pages_area(1 << 16)),
+			   1 << 16);
 	for (uint32_t round = 1; round <= ROUNDS; round++) {
 		Segue__RoundAck ack = SEGUE__ROUND_ACK__INIT;
 
@@ -246,7 +248,8 @@ static void close_files(const char *directory)
 		FILE *file = create(directory, r ? "memory.1" : "memory.0");
 
 		must(fwrite(regions[r].base, PAGES_PAGE, regions[r].pages, file) ==
-			     regions[r].pages, "memory");
+			     regions[r].pages,
+		     "memory");
 		must(fclose(file) == 0, "memory");
 	}
 }

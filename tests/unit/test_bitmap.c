@@ -40,10 +40,18 @@ static void test_ranges(void)
 		if (i % 3 == 0)
 			count = count % 5 + 1 > PAGES - first ? 1 : count % 5 + 1;
 		switch (i % 4) {
-		case 0: bitmap_set_range(words, first, count); break;
-		case 1: bitmap_clear_range(words, first, count); break;
-		case 2: bitmap_set_range_atomic(words, first, count); break;
-		case 3: bitmap_clear_range_atomic(words, first, count); break;
+		case 0:
+			bitmap_set_range(words, first, count);
+			break;
+		case 1:
+			bitmap_clear_range(words, first, count);
+			break;
+		case 2:
+			bitmap_set_range_atomic(words, first, count);
+			break;
+		case 3:
+			bitmap_clear_range_atomic(words, first, count);
+			break;
 		}
 		memset(plain + first, i % 2 == 0, count);
 		CU_ASSERT_TRUE_FATAL(same(words, plain));

@@ -57,8 +57,8 @@ static uint32_t sparse_there_and_back(const uint8_t *page)
 
 	CU_ASSERT_TRUE_FATAL(length > 0);
 	memset(back, 0xee, PAGE);
-	CU_ASSERT_EQUAL_FATAL(LZ4_decompress_safe((char *)packed, (char *)back, (int)length, PAGE),
-			      PAGE);
+	CU_ASSERT_EQUAL_FATAL(
+		LZ4_decompress_safe((char *)packed, (char *)back, (int)length, PAGE), PAGE);
 	CU_ASSERT_EQUAL_FATAL(memcmp(back, page, PAGE), 0);
 	for (uint32_t room = 0; room < length; room++) /* ASan sees any overrun */
 		CU_ASSERT_EQUAL(codec_sparse(page, exact, room), 0);
@@ -381,7 +381,8 @@ static unsigned tries(const struct codec_policy *policy, enum pages_kind kind)
 	return n;
 }
 
-static void feed(struct codec_policy *policy, enum pages_kind kind, uint64_t ns, uint32_t length)
+static void feed(struct codec_policy *policy, enum pages_kind kind, uint64_t ns,
+		 uint32_t length)
 {
 	for (unsigned i = 0; i < 300; i++)
 		codec_policy_tried(policy, kind, ns, length);

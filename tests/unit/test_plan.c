@@ -303,7 +303,8 @@ static void test_prediction(void)
 		}
 	}
 	if (getenv("PLAN_TRACE"))
-		printf("%u predictions: blackout off by %.3f mean %.3f worst, total %.3f %.3f\n",
+		printf("%u predictions: blackout off by %.3f mean %.3f worst, total %.3f "
+		       "%.3f\n",
 		       n, sum_blackout / n, worst_blackout, sum_total / n, worst_total);
 	CU_ASSERT_TRUE(n > 50);
 	CU_ASSERT_TRUE(worst_total < 0.1);

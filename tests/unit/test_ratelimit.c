@@ -30,8 +30,8 @@ static void test_rate(void)
 	for (unsigned i = 0; i < 4; i++) {
 		double burst = 70000.0 + (double)rates[i] / 100;
 		double seen = through(rates[i], 4112, 10 + 100000000 / rates[i]);
-		double allowed = (double)rates[i] +
-				 2 * burst / (double)(10 + 100000000 / rates[i]);
+		double allowed =
+			(double)rates[i] + 2 * burst / (double)(10 + 100000000 / rates[i]);
 
 		CU_ASSERT_TRUE(seen <= allowed * 1.001);
 		/* the last rate is faster than one piece a microsecond can be */

@@ -121,7 +121,8 @@ static void test_every_bit(void)
 		record[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		reader = reader_of(STREAM_CONTROL, STREAM_FORTH);
 		r = stream_parse_header(&reader, record, &header, NULL);
-		/* a shorter length is for the check to find; a longer one is not here to read */
+		/* a shorter length is for the check to find; a longer one is not here to read
+		 */
 		if (r == 0 && header.length > 100)
 			r = -EBADMSG;
 		if (r == 0)
@@ -166,7 +167,10 @@ static void test_order(void)
 	struct stream_writer writer = { 0 };
 	struct stream_reader reader = reader_of(STREAM_DATA, STREAM_FORTH);
 	uint8_t heads[6][STREAM_HEADER];
-	static const struct { enum stream_type type; uint32_t round; } records[6] = {
+	static const struct {
+		enum stream_type type;
+		uint32_t round;
+	} records[6] = {
 		{ STREAM_PAGES, 1 }, { STREAM_ROUND_END, 1 }, { STREAM_PAGES, 1 },
 		{ STREAM_PAGES, 2 }, { STREAM_ROUND_END, 3 }, { STREAM_ROUND_END, 2 },
 	};
@@ -220,10 +224,9 @@ static void test_errors_say_where(void)
 static void test_golden(void)
 {
 	static const uint8_t golden[STREAM_HEADER] = {
-		0x53, 0x47, 0x52, 0x31, 0x04, 0x00, 0x00, 0x00,
-		0x2c, 0x01, 0x00, 0x00, 0x44, 0x33, 0x22, 0x11,
-		0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,
-		0xa0, 0x04, 0xfd, 0x3e, 0xc3, 0xee, 0x54, 0x16,
+		0x53, 0x47, 0x52, 0x31, 0x04, 0x00, 0x00, 0x00, 0x2c, 0x01, 0x00,
+		0x00, 0x44, 0x33, 0x22, 0x11, 0x08, 0x07, 0x06, 0x05, 0x04, 0x03,
+		0x02, 0x01, 0xa0, 0x04, 0xfd, 0x3e, 0xc3, 0xee, 0x54, 0x16,
 	};
 	struct stream_writer writer = { .sequence = 0x0102030405060708 };
 	uint8_t head[STREAM_HEADER], body[300];
@@ -422,11 +425,12 @@ static void test_pages_short(void)
 	uint32_t size = 77;
 
 	for (size_t have = 0; have < 24; have++)
-		CU_ASSERT_EQUAL(pages_parse_table(&reader, &header, body, have, regions, 2, &t,
-						  NULL),
-				-EBADMSG);
+		CU_ASSERT_EQUAL(
+			pages_parse_table(&reader, &header, body, have, regions, 2, &t, NULL),
+			-EBADMSG);
 	for (header.length = 0; header.length < 24; header.length++)
-		CU_ASSERT_EQUAL(pages_table_size(&reader, &header, body, &size, NULL), -EBADMSG);
+		CU_ASSERT_EQUAL(pages_table_size(&reader, &header, body, &size, NULL),
+				-EBADMSG);
 	CU_ASSERT_EQUAL(size, 77);
 	CU_ASSERT_EQUAL(pages_table_size(&reader, &header, body, &size, NULL), 0);
 	CU_ASSERT_EQUAL(size, 24);
