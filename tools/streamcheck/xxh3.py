@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """XXH3-64 with a seed.
 
-xxh3_64_python() is complete and slow (about 5 MB/s). xxh3_64() is the same by libxxhash
+xxh3_64_python() is complete and slow (about 10 MB/s). xxh3_64() is the same by libxxhash
 where that is installed and agrees; pure() makes it the Python one for good.
 Source of the algorithm: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md
 """
