@@ -170,6 +170,23 @@ static void test_completion(void)
 	ends("completion fish", 2);
 }
 
+/* Sends SIGNAL to the monitor of NAME, as "segue show" said before what its pid is. */
+static int stop_monitor(const char *name, int number)
+{
+	static pid_t pid;
+	char words[64];
+	json_t *json;
+
+	if (number == SIGSTOP) {
+		snprintf(words, sizeof(words), "show %s --json", name);
+		ends(words, 0);
+		json = json_loads(out, 0, NULL);
+		pid = (pid_t)json_integer_value(json_object_get(json, "pid"));
+		json_decref(json);
+	}
+	return pid > 1 ? kill(pid, number) : -1;
+}
+
 static void test_life(void)
 {
 	json_t *json, *first;
@@ -208,6 +225,12 @@ static void test_life(void)
 	slurp("web1.log", out, sizeof(out));
 	holds(out, "balloon 268435456\n");
 	holds(out, "recover 2\n");
+	/* One monitor that hangs hides nobody. */
+	CU_ASSERT_EQUAL(stop_monitor("web2", SIGSTOP), 0);
+	ends("ls", 0);
+	holds(out, "silent");
+	holds(out, "running");
+	CU_ASSERT_EQUAL(stop_monitor("web2", SIGCONT), 0);
 	ends("cancel web1", 1);
 	holds(errors, "nothing is moving");
 	ends("stop web1 --reset", 0);

@@ -18,6 +18,7 @@
 struct client {
 	int fd;
 	uint32_t last_id;
+	int patience;
 	char *name;
 	struct buffer input;
 };
@@ -31,6 +32,11 @@ void client_close(struct client *client)
 	buffer_done(&client->input);
 	free(client->name);
 	free(client);
+}
+
+void client_set_patience(struct client *client, int patience)
+{
+	client->patience = patience;
 }
 
 int client_fd(const struct client *client)
@@ -51,16 +57,22 @@ static int connect_error(const char *name, const char *path, struct error *err)
 		    "the monitor of \"%s\" is gone (nobody listens at %s); its last words "
 		    "are in %s.log",
 		    name, path, name);
+	if (errno == EAGAIN)
+		return error_set(err, -EAGAIN, "the monitor of \"%s\" takes no connections",
+				 name);
 	return error_system(err, -errno, "%s", path);
 }
 
 static int connect_path(const char *name, const char *path, struct error *err)
 {
+	/* A monitor that is stopped takes no connections, and connect() would wait for ever. */
+	const struct timeval patience = {.tv_sec = CLIENT_PATIENCE / 1000};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
 
 	if (fd < 0)
 		return error_system(err, -errno, "cannot make a socket");
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
 	if (!connect(fd, (struct sockaddr *)&address, sizeof(address)))
 		return fd;
@@ -94,6 +106,7 @@ int client_connect(const char *state_dir, const char *name, struct client **ret_
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	client->fd = fd;
+	client->patience = CLIENT_PATIENCE;
 	*ret_client = client;
 	return 0;
 }
@@ -219,7 +232,7 @@ static int answer_error(const struct client *client, const Segue__Reply *reply,
 int client_call(struct client *client, Segue__Request *request, Segue__Reply **ret_reply,
 		struct error *err)
 {
-	int64_t end = now_ms() + CLIENT_PATIENCE;
+	int64_t end = now_ms() + client->patience;
 	int r = client_send(client, request, err);
 	Segue__Reply *reply = NULL;
 

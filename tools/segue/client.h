@@ -14,12 +14,15 @@ struct client;
 #define CLIENT_PATIENCE 10000 /* ms a monitor is given to answer an ordinary request */
 
 /*
- * -ENOENT: no guest of that name; -ECONNREFUSED: its monitor is gone. Does not block
- * longer than the kernel takes.
+ * -ENOENT: no guest of that name; -ECONNREFUSED: its monitor is gone; -EAGAIN: it
+ * does not take connections within CLIENT_PATIENCE.
  */
 int client_connect(const char *state_dir, const char *name, struct client **ret_client,
 		   struct error *err);
 void client_close(struct client *client); /* NULL is fine */
+
+/* How long client_call() waits for an answer, in ms; CLIENT_PATIENCE if not set. */
+void client_set_patience(struct client *client, int patience);
 int client_fd(
     const struct client *client); /* to poll; the client may hold replies already read */
 

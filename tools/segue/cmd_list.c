@@ -12,6 +12,8 @@
 #include "tools/segue/commands.h"
 #include "tools/segue/output.h"
 
+#define LIST_PATIENCE 1000 /* ms: one monitor that hangs must not hide the others */
+
 struct guest_list {
 	char **names;
 	size_t n;
@@ -72,6 +74,7 @@ static Segue__Reply *ask(const char *dir, const char *name, struct error *err)
 
 	if (client_connect(dir, name, &client, err) < 0)
 		return NULL;
+	client_set_patience(client, LIST_PATIENCE);
 	client_show(client, &reply, err);
 	client_close(client);
 	return reply;
@@ -111,8 +114,16 @@ static void set(struct libscols_line *line, enum column column, const char *text
 	scols_line_set_data(line, (size_t)column, output_clean(clean, sizeof(clean), text));
 }
 
+static const char *state_word(const Segue__ShowReply *show, const struct error *err, char *buf,
+			      size_t size)
+{
+	if (show)
+		return output_state(buf, size, show->state);
+	return err->code == -ETIMEDOUT || err->code == -EAGAIN ? "silent" : "gone";
+}
+
 static void add_line(struct libscols_table *table, const char *name,
-		     const Segue__ShowReply *show)
+		     const Segue__ShowReply *show, const struct error *err)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 	char buf[UNITS_MAX + 32];
@@ -120,7 +131,7 @@ static void add_line(struct libscols_table *table, const char *name,
 	if (!line)
 		return;
 	set(line, NAME, name);
-	set(line, STATE, show ? output_state(buf, sizeof(buf), show->state) : "gone");
+	set(line, STATE, state_word(show, err, buf, sizeof(buf)));
 	if (!show)
 		return;
 	set(line, ENGINE, show->engine);
@@ -145,7 +156,7 @@ static enum exit_code list_table(const char *dir, const struct guest_list *list)
 		struct error err = {0};
 		Segue__Reply *reply = ask(dir, list->names[i], &err);
 
-		add_line(table, list->names[i], reply ? reply->show : NULL);
+		add_line(table, list->names[i], reply ? reply->show : NULL, &err);
 		if (reply)
 			segue__reply__free_unpacked(reply, NULL);
 	}
@@ -202,7 +213,9 @@ const struct command command_ls = {
     .summary = "list the guests of this host",
     .description =
 	"Asks every monitor in the state directory. \"gone\" is a guest whose monitor ended\n"
-	"without cleaning up; RESIDENT is how much of its memory takes room here.\n",
+	"without cleaning up, \"silent\" one whose monitor does not answer. RESIDENT is how "
+	"much\n"
+	"of its memory takes room here.\n",
     .examples = "  segue ls\n"
 		"  segue ls --json | jq -r '.[] | select(.state == \"running\") | .name'\n",
     .run = run_ls,
