@@ -14,7 +14,7 @@
 #include "mini_driver.h"
 #include "proto/le.h"
 #include "vmm/devices/pci.h"
-#include "vmm/virtio/blk_file.h"
+#include "vmm/virtio/blk.h"
 #include "vmm/virtio/devices.h"
 #include "vmm/virtio/virtio.h"
 
@@ -389,6 +389,47 @@ static void test_quiesce_and_move(void)
 	fake_free(m);
 }
 
+/* What went through this host's page cache is on the disk before the guest may move. */
+static void test_quiesce_flushes(void)
+{
+	struct mini_seg data = {0x400000, 4096};
+	struct blk *blk;
+	struct request r;
+
+	begin(false, false, 0);
+	blk = (struct blk *)fake_device(m, "blk0");
+	/* At rest when asked; nothing written, then something. */
+	fake_quiesce(m, &blk->v.device);
+	CU_ASSERT_EQUAL(m->idle, 1);
+	fake_resume(m, &blk->v.device);
+	write_and_check(0, &data, 1, 1);
+	CU_ASSERT_EQUAL(blk->flushed, 0);
+	m->idle = 0;
+	fake_quiesce(m, &blk->v.device);
+	CU_ASSERT_TRUE(fake_until(m, is_idle, NULL));
+	CU_ASSERT_EQUAL(blk->flushed, 1);
+	CU_ASSERT_EQUAL(blk->v.in_flight, 0);
+	fake_resume(m, &blk->v.device);
+	/* Asked in the middle of a write. */
+	r = request(VIRTIO_BLK_T_OUT, 8, false, &data, 1);
+	mini_add(&mini, 0, r.segs, r.n_out, r.n_in);
+	mini_kick(&mini, 0);
+	while (!blk->v.in_flight && !mini_used(&mini, 0))
+		uv_run(&m->loop, UV_RUN_NOWAIT);
+	m->idle = 0;
+	fake_quiesce(m, &blk->v.device);
+	CU_ASSERT_TRUE(fake_until(m, is_idle, NULL));
+	CU_ASSERT_EQUAL(m->idle, 1);
+	CU_ASSERT_EQUAL(blk->flushed, 2);
+	CU_ASSERT_EQUAL(mini_wait(&mini, 0), 1);
+	fake_resume(m, &blk->v.device);
+	/* A failure of that flush is the guest's to hear, once. */
+	blk->flush_failed = true;
+	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_FLUSH, 0, false, NULL, 0)), VIRTIO_BLK_S_IOERR);
+	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_FLUSH, 0, false, NULL, 0)), VIRTIO_BLK_S_OK);
+	fake_free(m);
+}
+
 /* A reset with work under way: status reads 0 only when nothing can write memory any more. */
 static void test_reset_in_flight(void)
 {
@@ -500,6 +541,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_ranges);
 	CU_ADD_TEST(suite, test_dirty);
 	CU_ADD_TEST(suite, test_quiesce_and_move);
+	CU_ADD_TEST(suite, test_quiesce_flushes);
 	CU_ADD_TEST(suite, test_reset_in_flight);
 	CU_ADD_TEST(suite, test_destroy_in_flight);
 	CU_ADD_TEST(suite, test_flood);

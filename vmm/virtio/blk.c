@@ -38,6 +38,8 @@ static void config_init(struct blk *blk)
 	memcpy(blk->v.config, &config, CONFIG_LEN);
 }
 
+static void settle(struct blk *blk);
+
 static struct blk_request *request_new(struct blk *blk)
 {
 	struct blk_request *request = blk->spare;
@@ -83,6 +85,30 @@ static void request_answer(struct blk *blk, struct blk_request *request)
 	virtio_push(&blk->v, 0, chain, filled);
 }
 
+/* Keeps account of what a flush would still have to make safe. */
+static void request_count(struct blk *blk, struct blk_request *request)
+{
+	const bool ok = request->status == VIRTIO_BLK_S_OK;
+
+	switch (request->type) {
+	case VIRTIO_BLK_T_IN:
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		/* The kernel tells of a failure once only: what we were told, the guest must be. */
+		if (request->own)
+			blk->flush_failed |= !ok;
+		else if (blk->flush_failed)
+			request->status = VIRTIO_BLK_S_IOERR;
+		if (!request->own)
+			blk->flush_failed = false;
+		if (ok)
+			blk->flushed = request->seen;
+		break;
+	default:
+		blk->writes++;
+	}
+}
+
 static void after_work(uv_work_t *work, int cancelled)
 {
 	struct blk_request *request = work->data;
@@ -98,13 +124,17 @@ static void after_work(uv_work_t *work, int cancelled)
 	if (cancelled)
 		request->status = VIRTIO_BLK_S_IOERR;
 	machine_lock(machine);
-	request_answer(blk, request);
-	virtio_signal(&blk->v, 0);
+	request_count(blk, request);
+	if (!request->own) {
+		request_answer(blk, request);
+		virtio_signal(&blk->v, 0);
+	}
 	request_free(blk, request);
 	/* The ring was left alone when too much was under way. */
 	if (blk->v.in_flight == BLK_DEPTH)
 		virtio_poke(&blk->v, 0);
 	virtio_end(&blk->v);
+	settle(blk);
 	machine_unlock(machine);
 }
 
@@ -125,6 +155,7 @@ static int request_submit(struct blk *blk, struct blk_request *request)
 	int r;
 
 	request->work.data = request;
+	request->seen = blk->writes;
 	pthread_mutex_lock(&blk->lock);
 	blk->working++;
 	pthread_mutex_unlock(&blk->lock);
@@ -139,10 +170,53 @@ static int request_submit(struct blk *blk, struct blk_request *request)
 	return r;
 }
 
+/*
+ * Before the disk is quiet: through the page cache of this host written data would stay
+ * here when the guest moves to another that shares the storage.
+ */
+static void flush_own(struct blk *blk)
+{
+	struct blk_request *request;
+
+	if (blk->file.direct || blk->writes == blk->flushed)
+		return;
+	request = request_new(blk);
+	if (!request)
+		return;
+	request->blk = blk;
+	request->own = true;
+	request->type = VIRTIO_BLK_T_FLUSH;
+	if (request_submit(blk, request) < 0)
+		request_free(blk, request);
+}
+
+/* Only the wish to be quiet is still under way. */
+static void settle(struct blk *blk)
+{
+	if (!blk->settling || blk->v.in_flight != 1)
+		return;
+	blk->settling = false;
+	flush_own(blk);
+	virtio_end(&blk->v); /* the wish */
+}
+
+static void blk_quiesce(struct virtio *v)
+{
+	struct blk *blk = (struct blk *)v;
+
+	if (!v->in_flight) {
+		flush_own(blk);
+	} else if (!blk->settling) {
+		blk->settling = true;
+		virtio_begin(v);
+	}
+}
+
 /* Every request ends up answered: now, or by the pool. */
 static void request_start(struct blk *blk, struct blk_request *request)
 {
 	request->blk = blk;
+	request->own = false;
 	if (blk_request_parse(request) && request_submit(blk, request) == 0)
 		return;
 	request_answer(blk, request);
@@ -183,6 +257,7 @@ static void blk_destroy(struct virtio *v)
 		pthread_cond_wait(&blk->cond, &blk->lock);
 	pthread_mutex_unlock(&blk->lock);
 	blk->gone = true;
+	v->in_flight -= blk->settling;
 	if (!v->in_flight)
 		blk_free(blk);
 }
@@ -190,6 +265,7 @@ static void blk_destroy(struct virtio *v)
 static const struct virtio_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.kick = blk_kick,
+	.quiesce = blk_quiesce,
 	.destroy = blk_destroy,
 };
 

@@ -18,6 +18,8 @@ struct blk_request {
 	struct blk *blk;
 	uv_work_t work;
 	struct blk_request *next;
+	bool own;      /* a flush of the device's: no chain to answer */
+	uint64_t seen; /* a flush: blk->writes when it began */
 	uint32_t type;
 	uint64_t offset; /* bytes */
 	uint8_t status;
@@ -37,6 +39,10 @@ struct blk {
 	uint8_t serial[BLK_SERIAL];
 	/* Loop thread. */
 	struct blk_request *spare;
+	uint64_t writes;  /* carried out: anything that changes the image */
+	uint64_t flushed; /* of them, how many a flush has made safe */
+	bool flush_failed; /* a flush of our own: the guest must hear of it */
+	bool settling;    /* quiet is wanted, and first a flush */
 	bool gone; /* destroyed while callbacks were still due */
 	/* Under this lock: requests given to the pool and not yet carried out. */
 	pthread_mutex_t lock;

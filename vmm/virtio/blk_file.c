@@ -82,6 +82,12 @@ int blk_file_open(struct blk_file *file, const char *path, bool readonly, bool d
 	r = measure(file);
 	if (r == 0 && file->direct)
 		r = measure_direct(file);
+	/*
+	 * What this host still remembers of an image on shared storage, from when the guest
+	 * last was here, may have been overtaken since.
+	 */
+	if (r == 0 && !file->direct)
+		(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 	if (r < 0) {
 		blk_file_close(file);
 		return error_system(err, r, "%s cannot be a disk", path);
