@@ -278,7 +278,7 @@ def refused(bed, guest, to):
 def missing_cpu_feature(bed, _):
     """a destination whose processor lacks a feature is refused before a page is sent"""
     try:
-        bed.power_cycle(bed.hosts[1], cpu="max,-avx2")
+        bed.power_cycle(bed.hosts[1], cpu="max,-la57,-avx2")
         for model in ("x86-64-v3", "host"):
             guest = Guest(bed, "feature", [MEMVERIFY, CLOCKWATCH], model=model)
             try:
@@ -297,4 +297,4 @@ def missing_cpu_feature(bed, _):
         finally:
             guest.end()
     finally:
-        bed.power_cycle(bed.hosts[1], cpu="max")
+        bed.power_cycle(bed.hosts[1], cpu="max,-la57")
