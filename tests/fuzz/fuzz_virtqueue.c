@@ -38,9 +38,9 @@ static const struct {
 	const char *name;
 	unsigned queues;
 } kinds[DEVICES] = {
-	{VIRTIO_ID_RNG, "rng0", 1},       {VIRTIO_ID_CONSOLE, "console0", 2},
-	{VIRTIO_ID_BALLOON, "balloon0", 5}, {VIRTIO_ID_NET, "net0", 3},
-	{VIRTIO_ID_BLOCK, "blk0", 1},
+    {VIRTIO_ID_RNG, "rng0", 1},         {VIRTIO_ID_CONSOLE, "console0", 2},
+    {VIRTIO_ID_BALLOON, "balloon0", 5}, {VIRTIO_ID_NET, "net0", 3},
+    {VIRTIO_ID_BLOCK, "blk0", 1},
 };
 
 static void must(bool true_of_every_host)

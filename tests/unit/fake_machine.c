@@ -104,10 +104,10 @@ static int notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int 
 }
 
 static const struct engine_ops fake_engine = {
-	.name = "fake",
-	.signal_msi = signal_msi,
-	.notify_add = notify_add,
-	.notify_remove = notify_remove,
+    .name = "fake",
+    .signal_msi = signal_msi,
+    .notify_add = notify_add,
+    .notify_remove = notify_remove,
 };
 
 struct machine *fake_new(uint64_t ram_size)
@@ -121,7 +121,8 @@ struct machine *fake_new(uint64_t ram_size)
 	machine->ports = bus_new();
 	machine->memory = bus_new();
 	machine->engine.ops = &fake_engine;
-	if (!machine->ports || !machine->memory || ram_create(ram_size, &machine->ram, &err) < 0) {
+	if (!machine->ports || !machine->memory ||
+	    ram_create(ram_size, &machine->ram, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();
 	}

@@ -22,7 +22,8 @@ static uint64_t reg(const struct mini *mini, unsigned offset)
 
 static uint64_t bar(const struct mini *mini, uint64_t index)
 {
-	return fake_read(mini->m, reg(mini, PCI_BASE_ADDRESS_0 + 4 * (unsigned)index), 4) & ~0xfull;
+	return fake_read(mini->m, reg(mini, PCI_BASE_ADDRESS_0 + 4 * (unsigned)index), 4) &
+	       ~0xfull;
 }
 
 static void take_cap(struct mini *mini, unsigned at)
@@ -212,8 +213,8 @@ static void add_indirect(struct mini *mini, struct mini_queue *q, const struct m
 	q->next_desc = (uint16_t)((q->next_desc + 1) % q->size);
 }
 
-uint16_t mini_add(struct mini *mini, unsigned index, const struct mini_seg *segs, unsigned n_out,
-		  unsigned n_in)
+uint16_t mini_add(struct mini *mini, unsigned index, const struct mini_seg *segs,
+		  unsigned n_out, unsigned n_in)
 {
 	struct mini_queue *q = &mini->queues[index];
 	uint16_t head = q->next_desc;

@@ -26,7 +26,7 @@ struct mini_queue {
 struct mini {
 	struct machine *m;
 	unsigned slot;
-	uint64_t heap; /* gpa of memory not yet used */
+	uint64_t heap;                              /* gpa of memory not yet used */
 	uint64_t common, isr, config, notify, msix; /* gpa */
 	uint32_t notify_step;
 	bool indirect;
@@ -50,8 +50,8 @@ uint64_t mini_alloc(struct mini *mini, uint64_t len);
 void *mini_at(struct mini *mini, uint64_t gpa);
 
 /* Makes a chain available and returns its head; kick separately. */
-uint16_t mini_add(struct mini *mini, unsigned index, const struct mini_seg *segs, unsigned n_out,
-		  unsigned n_in);
+uint16_t mini_add(struct mini *mini, unsigned index, const struct mini_seg *segs,
+		  unsigned n_out, unsigned n_in);
 void mini_kick(struct mini *mini, unsigned index);
 /* Waits for the next used element; its length, or UINT32_MAX after two seconds. */
 uint32_t mini_wait(struct mini *mini, unsigned index);

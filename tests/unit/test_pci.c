@@ -53,7 +53,8 @@ static void toy_written(struct pci_function *function, unsigned offset, unsigned
 	msix_config_written(&toy->msix, offset, len);
 }
 
-static const struct pci_ops toy_pci_ops = {.bar_moved = toy_moved, .config_written = toy_written};
+static const struct pci_ops toy_pci_ops = {.bar_moved = toy_moved,
+					   .config_written = toy_written};
 
 static void toy_destroy(struct device *device)
 {
@@ -75,8 +76,8 @@ static const struct device_ops toy_device_ops = {.destroy = toy_destroy, .reset 
 
 static struct toy *toy_add(uint16_t id)
 {
-	const struct pci_identity identity = {.vendor = 0x1234, .device = id,
-					      .class_code = 0x00ff00, .revision = 3};
+	const struct pci_identity identity = {
+	    .vendor = 0x1234, .device = id, .class_code = 0x00ff00, .revision = 3};
 	struct toy *toy = calloc(1, sizeof(*toy));
 
 	toy->device.ops = &toy_device_ops;
@@ -131,7 +132,8 @@ static void test_config_space(void)
 	CU_ASSERT_EQUAL(config_in(1, PCI_INTERRUPT_PIN, 1), 0);
 	for (unsigned slot = 0; slot < 32; slot++)
 		for (unsigned reg = 0; reg < 256; reg += 4)
-			CU_ASSERT_EQUAL(config_in(slot, reg, 4), fake_read(m, ecam(slot, reg), 4));
+			CU_ASSERT_EQUAL(config_in(slot, reg, 4),
+					fake_read(m, ecam(slot, reg), 4));
 	CU_ASSERT_EQUAL(config_in(3, 0, 4), 0xffffffffu);
 	/* Other functions, other buses, and the address register switched off. */
 	CU_ASSERT_EQUAL(fake_read(m, ecam(1, 0) + (1 << 12), 4), 0xffffffffu);
@@ -187,7 +189,8 @@ static void test_bars(void)
 	CU_ASSERT_EQUAL(toys[0]->moved[0], 0xd0000000);
 	CU_ASSERT_EQUAL(fake_read(m, 0xd0000005, 1), 5);
 	/* Not over RAM, the interrupt controller or the end of the window. */
-	const uint32_t outside[] = {0, 0x100000, 0xbfff0000, LAYOUT_ECAM, 0xfec00000, 0xfee00000};
+	const uint32_t outside[] = {0,           0x100000,   0xbfff0000,
+				    LAYOUT_ECAM, 0xfec00000, 0xfee00000};
 	for (unsigned i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
 		fake_write(m, ecam(1, PCI_BASE_ADDRESS_0), outside[i], 4);
 		CU_ASSERT_EQUAL(toys[0]->moved[0], 0);

@@ -467,11 +467,12 @@ static void test_balloon(void)
 static void test_reporting(void)
 {
 	for (unsigned queue = 2; queue <= 4; queue += 2) {
-		struct mini_seg seg = {0x400001, 4 * RAM_PAGE}; /* only whole pages are given up */
+		struct mini_seg seg = {0x400001,
+				       4 * RAM_PAGE}; /* only whole pages are given up */
 
 		begin_balloon();
-		CU_ASSERT_TRUE(mini_negotiate(&mini, VERSION_1 |
-							     1ull << VIRTIO_BALLOON_F_REPORTING));
+		CU_ASSERT_TRUE(
+		    mini_negotiate(&mini, VERSION_1 | 1ull << VIRTIO_BALLOON_F_REPORTING));
 		mini_queue(&mini, queue);
 		mini_ready(&mini);
 		memset(mini_at(&mini, 0x3ff000), 0x5a, 6 * RAM_PAGE);

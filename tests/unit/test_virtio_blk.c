@@ -120,7 +120,8 @@ static void write_and_check(uint64_t sector, struct mini_seg *data, unsigned n, 
 
 	for (unsigned i = 0; i < n; i++)
 		memset(mini_at(&mini, data[i].gpa), byte + (int)i, data[i].len);
-	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_OUT, sector, false, data, n)), VIRTIO_BLK_S_OK);
+	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_OUT, sector, false, data, n)),
+			VIRTIO_BLK_S_OK);
 	for (unsigned i = 0; i < n; i++) {
 		CU_ASSERT_EQUAL(pread(image, got, data[i].len, (off_t)(sector * 512 + done)),
 				data[i].len);
@@ -229,16 +230,16 @@ static void test_refused(void)
 		uint32_t len;
 		uint8_t status;
 	} cases[] = {
-		{VIRTIO_BLK_T_IN, DISK / 512, 512, VIRTIO_BLK_S_IOERR},
-		{VIRTIO_BLK_T_IN, DISK / 512 - 1, 1024, VIRTIO_BLK_S_IOERR},
-		{VIRTIO_BLK_T_IN, UINT64_MAX, 512, VIRTIO_BLK_S_IOERR},
-		{VIRTIO_BLK_T_IN, 1ull << 55, 512, VIRTIO_BLK_S_IOERR},
-		{VIRTIO_BLK_T_IN, 0, 511, VIRTIO_BLK_S_IOERR},
-		{VIRTIO_BLK_T_IN, DISK / 512, 0, VIRTIO_BLK_S_OK},
-		{VIRTIO_BLK_T_OUT, DISK / 512, 512, VIRTIO_BLK_S_IOERR},
-		{VIRTIO_BLK_T_OUT, 0, 700, VIRTIO_BLK_S_IOERR},
-		{VIRTIO_BLK_T_SCSI_CMD, 0, 512, VIRTIO_BLK_S_UNSUPP},
-		{0xffffffff, 0, 512, VIRTIO_BLK_S_UNSUPP},
+	    {VIRTIO_BLK_T_IN, DISK / 512, 512, VIRTIO_BLK_S_IOERR},
+	    {VIRTIO_BLK_T_IN, DISK / 512 - 1, 1024, VIRTIO_BLK_S_IOERR},
+	    {VIRTIO_BLK_T_IN, UINT64_MAX, 512, VIRTIO_BLK_S_IOERR},
+	    {VIRTIO_BLK_T_IN, 1ull << 55, 512, VIRTIO_BLK_S_IOERR},
+	    {VIRTIO_BLK_T_IN, 0, 511, VIRTIO_BLK_S_IOERR},
+	    {VIRTIO_BLK_T_IN, DISK / 512, 0, VIRTIO_BLK_S_OK},
+	    {VIRTIO_BLK_T_OUT, DISK / 512, 512, VIRTIO_BLK_S_IOERR},
+	    {VIRTIO_BLK_T_OUT, 0, 700, VIRTIO_BLK_S_IOERR},
+	    {VIRTIO_BLK_T_SCSI_CMD, 0, 512, VIRTIO_BLK_S_UNSUPP},
+	    {0xffffffff, 0, 512, VIRTIO_BLK_S_UNSUPP},
 	};
 	struct mini_seg shorter = {0, 15}, status = {0, 1};
 
@@ -246,10 +247,10 @@ static void test_refused(void)
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct mini_seg data = {0x400000, cases[i].len};
 
-		CU_ASSERT_EQUAL(run(request(cases[i].type, cases[i].sector,
-					    cases[i].type != VIRTIO_BLK_T_OUT, &data,
-					    cases[i].len != 0)),
-				cases[i].status);
+		CU_ASSERT_EQUAL(
+		    run(request(cases[i].type, cases[i].sector,
+				cases[i].type != VIRTIO_BLK_T_OUT, &data, cases[i].len != 0)),
+		    cases[i].status);
 	}
 	/* Half a header; and no place for a status. */
 	shorter.gpa = mini_alloc(&mini, 16);
@@ -312,11 +313,14 @@ static void test_ranges(void)
 	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_DISCARD, 0, false, segs, 1)),
 			VIRTIO_BLK_S_UNSUPP);
 	segs[0] = range(2047, 2, 0);
-	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_DISCARD, 0, false, segs, 1)), VIRTIO_BLK_S_IOERR);
+	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_DISCARD, 0, false, segs, 1)),
+			VIRTIO_BLK_S_IOERR);
 	segs[0] = range(UINT64_MAX, 0xffffffff, 0);
-	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_DISCARD, 0, false, segs, 1)), VIRTIO_BLK_S_IOERR);
+	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_DISCARD, 0, false, segs, 1)),
+			VIRTIO_BLK_S_IOERR);
 	segs[0].len = 15;
-	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_DISCARD, 0, false, segs, 1)), VIRTIO_BLK_S_IOERR);
+	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_DISCARD, 0, false, segs, 1)),
+			VIRTIO_BLK_S_IOERR);
 	fake_free(m);
 }
 
@@ -378,7 +382,8 @@ static void test_quiesce_and_move(void)
 	source = m;
 	build(false, false);
 	memcpy(ram_base(m->ram), ram_base(source->ram), RAM_BYTES);
-	CU_ASSERT_EQUAL(fake_move(fake_device(source, "blk0"), fake_device(m, "blk0"), &err), 0);
+	CU_ASSERT_EQUAL(fake_move(fake_device(source, "blk0"), fake_device(m, "blk0"), &err),
+			0);
 	fake_free(source);
 	mini.m = m;
 	fake_resume(m, fake_device(m, "blk0"));
@@ -425,7 +430,8 @@ static void test_quiesce_flushes(void)
 	fake_resume(m, &blk->v.device);
 	/* A failure of that flush is the guest's to hear, once. */
 	blk->flush_failed = true;
-	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_FLUSH, 0, false, NULL, 0)), VIRTIO_BLK_S_IOERR);
+	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_FLUSH, 0, false, NULL, 0)),
+			VIRTIO_BLK_S_IOERR);
 	CU_ASSERT_EQUAL(run(request(VIRTIO_BLK_T_FLUSH, 0, false, NULL, 0)), VIRTIO_BLK_S_OK);
 	fake_free(m);
 }

@@ -74,7 +74,8 @@ static void test_config(void)
 	for (unsigned i = 0; i < NET_MAC; i++)
 		CU_ASSERT_EQUAL(fake_read(m, mini.config + i, 1), mac[i]);
 	CU_ASSERT_EQUAL(fake_read(m, mini.config + 6, 2), VIRTIO_NET_S_LINK_UP);
-	CU_ASSERT_STRING_EQUAL(fake_device(m, "net0")->contract, "virtio-net 02:00:5e:10:00:01");
+	CU_ASSERT_STRING_EQUAL(fake_device(m, "net0")->contract,
+			       "virtio-net 02:00:5e:10:00:01");
 	end();
 }
 
@@ -328,7 +329,8 @@ static void test_move(void)
 	/* The second buffer is still the device's. */
 	CU_ASSERT_EQUAL(send(wire, sent, n, 0), (ssize_t)n);
 	CU_ASSERT_EQUAL(mini_wait(&mini, NET_RX), n);
-	CU_ASSERT_EQUAL(memcmp(mini_at(&mini, seg[1].gpa + NET_HEADER), sent + NET_HEADER, 300), 0);
+	CU_ASSERT_EQUAL(memcmp(mini_at(&mini, seg[1].gpa + NET_HEADER), sent + NET_HEADER, 300),
+			0);
 	announce(0);
 	expect_rarp();
 	/* Not acknowledged yet: the next host must go on asking. */
@@ -359,7 +361,8 @@ static bool tap_make(void)
 
 	snprintf(tap_name, sizeof(tap_name), "sgt%u", (unsigned)getpid() % 1000000);
 	strcpy(request.ifr_name, tap_name);
-	if (fd >= 0 && ioctl(fd, TUNSETIFF, &request) == 0 && ioctl(fd, TUNSETPERSIST, 1) == 0) {
+	if (fd >= 0 && ioctl(fd, TUNSETIFF, &request) == 0 &&
+	    ioctl(fd, TUNSETPERSIST, 1) == 0) {
 		request.ifr_flags = IFF_UP;
 		made = ioctl(s, SIOCSIFFLAGS, &request) == 0;
 	}
@@ -447,8 +450,9 @@ static void test_tap(void)
 	CU_ASSERT_EQUAL(virtio_net_add(m, &config, 1, &err), -EBUSY);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, tap_name));
 	CU_ASSERT_TRUE_FATAL(mini_find(&mini, m, VIRTIO_ID_NET, 0, HEAP));
-	CU_ASSERT_TRUE(mini_start(&mini, EVENT_IDX | BIT(CSUM) | BIT(GUEST_CSUM) | BIT(GUEST_TSO4) |
-						 BIT(MRG_RXBUF), 3));
+	CU_ASSERT_TRUE(mini_start(
+	    &mini, EVENT_IDX | BIT(CSUM) | BIT(GUEST_CSUM) | BIT(GUEST_TSO4) | BIT(MRG_RXBUF),
+	    3));
 	announce(0);
 	CU_ASSERT_EQUAL(receive_ours(fd, got, sizeof(got), ETH_P_RARP), 60);
 	CU_ASSERT_EQUAL(memcmp(got + 6, mac, 6), 0);
@@ -468,7 +472,8 @@ static void test_tap(void)
 	mini_add(&mini, NET_RX, &seg, 0, 1);
 	mini_kick(&mini, NET_RX);
 	CU_ASSERT_TRUE_FATAL(receive_from_host(fd, sent + NET_HEADER, seg));
-	CU_ASSERT_EQUAL(memcmp(mini_at(&mini, seg.gpa + NET_HEADER), sent + NET_HEADER, 200), 0);
+	CU_ASSERT_EQUAL(memcmp(mini_at(&mini, seg.gpa + NET_HEADER), sent + NET_HEADER, 200),
+			0);
 	CU_ASSERT_EQUAL(le16_get(mini_at(&mini, seg.gpa + 10)), 1);
 	fake_free(m);
 	close(fd);

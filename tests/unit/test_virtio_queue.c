@@ -8,12 +8,12 @@
 #include "vmm/virtio/queue.h"
 
 /* The test is the driver: it writes rings by hand, right and wrong. */
-#define SIZE     8u
-#define DESC     0x1000u
-#define AVAIL    0x2000u
-#define USED     0x3000u
-#define INDIRECT 0x4000u
-#define DATA     0x10000u
+#define SIZE      8u
+#define DESC      0x1000u
+#define AVAIL     0x2000u
+#define USED      0x3000u
+#define INDIRECT  0x4000u
+#define DATA      0x10000u
 #define RAM_BYTES (4u << 20)
 
 static struct machine *m;
@@ -62,20 +62,20 @@ static void test_enable(void)
 		uint64_t desc, avail, used;
 		int r;
 	} cases[] = {
-		{8, DESC, AVAIL, USED, 0},
-		{256, DESC, AVAIL, USED, 0},
-		{0, DESC, AVAIL, USED, -EINVAL},
-		{7, DESC, AVAIL, USED, -EINVAL},
-		{512, DESC, AVAIL, USED, -EINVAL},
-		{8, DESC + 8, AVAIL, USED, -EINVAL},
-		{8, DESC, AVAIL + 1, USED, -EINVAL},
-		{8, DESC, AVAIL, USED + 2, -EINVAL},
-		{8, RAM_BYTES - 64, AVAIL, USED, -EINVAL},
-		{8, DESC, RAM_BYTES - 20, USED, -EINVAL},
-		{8, DESC, RAM_BYTES - 22, USED, 0},
-		{8, DESC, AVAIL, RAM_BYTES - 68, -EINVAL},
-		{8, DESC, AVAIL, UINT64_MAX - 3, -EINVAL},
-		{8, UINT64_MAX - 15, AVAIL, USED, -EINVAL},
+	    {8, DESC, AVAIL, USED, 0},
+	    {256, DESC, AVAIL, USED, 0},
+	    {0, DESC, AVAIL, USED, -EINVAL},
+	    {7, DESC, AVAIL, USED, -EINVAL},
+	    {512, DESC, AVAIL, USED, -EINVAL},
+	    {8, DESC + 8, AVAIL, USED, -EINVAL},
+	    {8, DESC, AVAIL + 1, USED, -EINVAL},
+	    {8, DESC, AVAIL, USED + 2, -EINVAL},
+	    {8, RAM_BYTES - 64, AVAIL, USED, -EINVAL},
+	    {8, DESC, RAM_BYTES - 20, USED, -EINVAL},
+	    {8, DESC, RAM_BYTES - 22, USED, 0},
+	    {8, DESC, AVAIL, RAM_BYTES - 68, -EINVAL},
+	    {8, DESC, AVAIL, UINT64_MAX - 3, -EINVAL},
+	    {8, UINT64_MAX - 15, AVAIL, USED, -EINVAL},
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -289,7 +289,11 @@ static void test_copies(void)
 	CU_ASSERT_EQUAL(chain_read(&chain, 8, text, sizeof(text)), 0);
 	CU_ASSERT_EQUAL(chain_read(&chain, UINT64_MAX, text, sizeof(text)), 0);
 	CU_ASSERT_EQUAL(chain_write(&chain, 1, "123456789", 9), 5);
-	CU_ASSERT_EQUAL(memcmp(at(DATA + 0x100), "\0" "1", 3), 0);
+	CU_ASSERT_EQUAL(memcmp(at(DATA + 0x100),
+			       "\0"
+			       "1",
+			       3),
+			0);
 	CU_ASSERT_EQUAL(memcmp(at(DATA + 0x200), "2345", 5), 0);
 	CU_ASSERT_EQUAL(chain_slice(&chain, true, 1, 2, iov), 2);
 	CU_ASSERT_EQUAL(iov[0].iov_len, 1);

@@ -6,12 +6,12 @@
 
 #include "proto/le.h"
 
-#define BAR_SIZE    4096u
-#define PBA_OFFSET  2048u /* in the BAR; the table is at 0 */
-#define ENTRY       ((unsigned)PCI_MSIX_ENTRY_SIZE)
-#define CAP_SIZE    12u
+#define BAR_SIZE   4096u
+#define PBA_OFFSET 2048u /* in the BAR; the table is at 0 */
+#define ENTRY      ((size_t)PCI_MSIX_ENTRY_SIZE)
+#define CAP_SIZE   12u
 
-_Static_assert(MSIX_VECTORS * PCI_MSIX_ENTRY_SIZE <= PBA_OFFSET, "table and PBA overlap");
+_Static_assert(MSIX_VECTORS *PCI_MSIX_ENTRY_SIZE <= PBA_OFFSET, "table and PBA overlap");
 
 static uint16_t control(const struct msix *msix)
 {
@@ -35,8 +35,8 @@ static void deliver(struct msix *msix, unsigned vector)
 	/* A guest may program an address nobody listens at; that is its own loss. */
 	(void)engine->ops->signal_msi(engine,
 				      le32_get(entry + PCI_MSIX_ENTRY_LOWER_ADDR) |
-					      (uint64_t)le32_get(entry + PCI_MSIX_ENTRY_UPPER_ADDR)
-						      << 32,
+					  (uint64_t)le32_get(entry + PCI_MSIX_ENTRY_UPPER_ADDR)
+					      << 32,
 				      le32_get(entry + PCI_MSIX_ENTRY_DATA));
 }
 

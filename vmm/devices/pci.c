@@ -9,7 +9,8 @@
 
 #define FIRST_CAPABILITY 0x40u
 
-static void put_writable(struct pci_function *function, unsigned offset, unsigned len, uint8_t mask)
+static void put_writable(struct pci_function *function, unsigned offset, unsigned len,
+			 uint8_t mask)
 {
 	memset(&function->writable[offset], mask, len);
 }
@@ -36,7 +37,8 @@ void pci_init(struct pci_function *function, struct machine *machine,
 	put_writable(function, PCI_INTERRUPT_LINE, 1, 0xff);
 }
 
-int pci_add_capability(struct pci_function *function, uint8_t id, const void *body, unsigned len)
+int pci_add_capability(struct pci_function *function, uint8_t id, const void *body,
+		       unsigned len)
 {
 	unsigned offset = function->free;
 	uint8_t *config = function->config;
@@ -58,10 +60,12 @@ int pci_add_capability(struct pci_function *function, uint8_t id, const void *bo
 int pci_add_bar(struct pci_function *function, unsigned bar, uint32_t size,
 		const struct bus_ops *ops, void *device)
 {
-	if (bar >= PCI_BARS || size < RAM_PAGE || (size & (size - 1)) || function->bars[bar].size)
+	if (bar >= PCI_BARS || size < RAM_PAGE || (size & (size - 1)) ||
+	    function->bars[bar].size)
 		return -EINVAL;
 	function->bars[bar] = (struct pci_bar){.size = size, .ops = ops, .device = device};
-	/* What a guest finds when it has written all ones tells it the size (PCI 3.0, 6.2.5.1). */
+	/* What a guest finds when it has written all ones tells it the size (PCI 3.0, 6.2.5.1).
+	 */
 	le32_put(&function->writable[PCI_BASE_ADDRESS_0 + 4 * bar], ~(size - 1));
 	return 0;
 }
@@ -152,7 +156,8 @@ static bool overlaps(unsigned offset, unsigned len, unsigned at, unsigned size)
 	return offset < at + size && at < offset + len;
 }
 
-void pci_config_read(struct pci_function *function, unsigned offset, uint8_t *data, unsigned len)
+void pci_config_read(struct pci_function *function, unsigned offset, uint8_t *data,
+		     unsigned len)
 {
 	memset(data, 0xff, len);
 	if (offset >= PCI_CONFIG_SIZE)
@@ -196,13 +201,14 @@ int pci_load(struct pci_function *function, const Segue__PciFunction *state, str
 		return error_set(err, -EINVAL, "PCI configuration space is not %u bytes long",
 				 PCI_CONFIG_SIZE);
 	if (memcmp(state->config.data, function->config, 4) != 0)
-		return error_set(err, -EINVAL, "PCI function %u is another device at the source",
+		return error_set(err, -EINVAL,
+				 "PCI function %u is another device at the source",
 				 function->slot);
 	for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
 		uint8_t mask = function->writable[i];
 
 		function->config[i] =
-			(uint8_t)((function->initial[i] & ~mask) | (state->config.data[i] & mask));
+		    (uint8_t)((function->initial[i] & ~mask) | (state->config.data[i] & mask));
 	}
 	bars_update(function);
 	return 0;

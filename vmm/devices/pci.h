@@ -68,7 +68,8 @@ void pci_init(struct pci_function *function, struct machine *machine,
  * Adds a capability of LEN bytes, of which BODY gives those after the two of its header.
  * Returns its offset, or -ENOSPC.
  */
-int pci_add_capability(struct pci_function *function, uint8_t id, const void *body, unsigned len);
+int pci_add_capability(struct pci_function *function, uint8_t id, const void *body,
+		       unsigned len);
 int pci_add_bar(struct pci_function *function, unsigned bar, uint32_t size,
 		const struct bus_ops *ops, void *device);
 /* Takes the next free slot of MACHINE's bus and assigns the BARs; -ENODEV without a host. */
@@ -80,7 +81,8 @@ void pci_unplug(struct pci_function *function);
 void pci_reset(struct pci_function *function);
 
 /* Config accesses at any offset and length; what lies outside reads as all ones. */
-void pci_config_read(struct pci_function *function, unsigned offset, uint8_t *data, unsigned len);
+void pci_config_read(struct pci_function *function, unsigned offset, uint8_t *data,
+		     unsigned len);
 void pci_config_write(struct pci_function *function, unsigned offset, const uint8_t *data,
 		      unsigned len);
 

@@ -123,7 +123,8 @@ static void data_write(void *device, uint64_t offset, const uint8_t *data, unsig
 	struct pci_function *function = select_function(host, host->address >> 8 & 0xffff);
 
 	if (function && (host->address & ADDRESS_ON))
-		pci_config_write(function, (host->address & 0xfc) + (unsigned)offset, data, len);
+		pci_config_write(function, (host->address & 0xfc) + (unsigned)offset, data,
+				 len);
 }
 
 static void ecam_read(void *device, uint64_t offset, uint8_t *data, unsigned len)
@@ -201,10 +202,10 @@ static void host_destroy(struct device *device)
 }
 
 static const struct device_ops host_ops = {
-	.reset = host_reset,
-	.save = host_save,
-	.load = host_load,
-	.destroy = host_destroy,
+    .reset = host_reset,
+    .save = host_save,
+    .load = host_load,
+    .destroy = host_destroy,
 };
 
 static int claim(struct pci_host *host)
@@ -214,8 +215,8 @@ static int claim(struct pci_host *host)
 	if (r == 0)
 		r = bus_add(machine_ports(host->machine), PORT_DATA, 4, &data_ops, host);
 	if (r == 0)
-		r = bus_add(machine_memory(host->machine), LAYOUT_ECAM, LAYOUT_ECAM_SIZE, &ecam_ops,
-			    host);
+		r = bus_add(machine_memory(host->machine), LAYOUT_ECAM, LAYOUT_ECAM_SIZE,
+			    &ecam_ops, host);
 	return r;
 }
 
@@ -223,11 +224,11 @@ int pci_host_add(struct machine *machine)
 {
 	/* Known to every driver as a bridge that needs none: QEMU's generic PCIe host. */
 	static const struct pci_identity identity = {
-		.vendor = 0x1b36,
-		.device = 0x0008,
-		.class_code = 0x060000,
-		.subsystem_vendor = 0x1af4,
-		.subsystem = 0x1100,
+	    .vendor = 0x1b36,
+	    .device = 0x0008,
+	    .class_code = 0x060000,
+	    .subsystem_vendor = 0x1af4,
+	    .subsystem = 0x1100,
 	};
 	struct pci_host *host = calloc(1, sizeof(*host));
 	int r;

@@ -19,7 +19,7 @@ enum { QUEUE_INFLATE, QUEUE_DEFLATE, QUEUE_REPORT_FIRST, QUEUES = 5 };
 
 #define TARGET_OFFSET 0u /* num_pages in the configuration */
 #define ACTUAL_OFFSET 4u
-#define TURN          64u /* chains before others get their turn on the loop */
+#define TURN          64u   /* chains before others get their turn on the loop */
 #define PFNS          1024u /* read at once */
 
 struct balloon {
@@ -37,8 +37,8 @@ static int discard(struct virtio *v, uint64_t gpa, uint64_t len)
 	if (!at)
 		return -EFAULT;
 	/* A memfd that cannot have holes (huge pages not whole) keeps its content: no harm. */
-	if (fallocate(ram_fd(ram), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at - ram_base(ram),
-		      (off_t)len) == 0)
+	if (fallocate(ram_fd(ram), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      at - ram_base(ram), (off_t)len) == 0)
 		ram_mark(ram, gpa, len);
 	return 0;
 }
@@ -92,7 +92,8 @@ static int report(struct balloon *b)
 
 	for (unsigned i = chain->n_out; i < chain->n_out + chain->n_in && r == 0; i++) {
 		uint64_t start = (chain->gpa[i] + RAM_PAGE - 1) & ~(uint64_t)(RAM_PAGE - 1);
-		uint64_t end = (chain->gpa[i] + chain->iov[i].iov_len) & ~(uint64_t)(RAM_PAGE - 1);
+		uint64_t end =
+		    (chain->gpa[i] + chain->iov[i].iov_len) & ~(uint64_t)(RAM_PAGE - 1);
 
 		if (start < end)
 			r = discard(&b->v, start, end - start);
@@ -109,7 +110,8 @@ static void balloon_kick(struct virtio *v, unsigned index)
 	for (; n < TURN && r == 0 && virtio_pop(v, index, &b->chain); n++) {
 		if (index == QUEUE_INFLATE)
 			r = inflate(b);
-		else if (index >= QUEUE_REPORT_FIRST && virtio_has(v, VIRTIO_BALLOON_F_REPORTING))
+		else if (index >= QUEUE_REPORT_FIRST &&
+			 virtio_has(v, VIRTIO_BALLOON_F_REPORTING))
 			r = report(b);
 		/* Deflating needs nothing: a touched hole is memory again. */
 		virtio_push(v, index, &b->chain, 0);
@@ -159,13 +161,13 @@ static void balloon_destroy(struct virtio *v)
 }
 
 static const struct virtio_ops balloon_ops = {
-	.id = VIRTIO_ID_BALLOON,
-	.kick = balloon_kick,
-	.reset = balloon_reset,
-	.config_write = balloon_config_write,
-	.save = balloon_save,
-	.load = balloon_load,
-	.destroy = balloon_destroy,
+    .id = VIRTIO_ID_BALLOON,
+    .kick = balloon_kick,
+    .reset = balloon_reset,
+    .config_write = balloon_config_write,
+    .save = balloon_save,
+    .load = balloon_load,
+    .destroy = balloon_destroy,
 };
 
 void balloon_set_target(struct balloon *balloon, uint64_t bytes)
@@ -195,7 +197,8 @@ int virtio_balloon_add(struct machine *machine, struct balloon **ret_balloon, st
 		return error_set(err, -ENOMEM, "no memory for the balloon");
 	snprintf(b->v.device.name, sizeof(b->v.device.name), "balloon0");
 	snprintf(b->v.device.contract, sizeof(b->v.device.contract), "virtio-balloon");
-	b->v.offered = 1ull << VIRTIO_BALLOON_F_DEFLATE_ON_OOM | 1ull << VIRTIO_BALLOON_F_REPORTING;
+	b->v.offered =
+	    1ull << VIRTIO_BALLOON_F_DEFLATE_ON_OOM | 1ull << VIRTIO_BALLOON_F_REPORTING;
 	/*
 	 * The reporting queue is number 4 by the specification (5.5.2), 2 for Linux, which
 	 * leaves out queues whose feature was not offered. Whichever a driver uses, 2 to 4

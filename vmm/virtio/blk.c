@@ -94,7 +94,8 @@ static void request_count(struct blk *blk, struct blk_request *request)
 	case VIRTIO_BLK_T_IN:
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		/* The kernel tells of a failure once only: what we were told, the guest must be. */
+		/* The kernel tells of a failure once only: what we were told, the guest must
+		 * be. */
 		if (request->own)
 			blk->flush_failed |= !ok;
 		else if (blk->flush_failed)
@@ -263,10 +264,10 @@ static void blk_destroy(struct virtio *v)
 }
 
 static const struct virtio_ops blk_ops = {
-	.id = VIRTIO_ID_BLOCK,
-	.kick = blk_kick,
-	.quiesce = blk_quiesce,
-	.destroy = blk_destroy,
+    .id = VIRTIO_ID_BLOCK,
+    .kick = blk_kick,
+    .quiesce = blk_quiesce,
+    .destroy = blk_destroy,
 };
 
 /*
@@ -277,9 +278,9 @@ static uint64_t features(const struct blk *blk)
 {
 	return 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 	       1ull << VIRTIO_BLK_F_FLUSH |
-	       (blk->file.readonly ? 1ull << VIRTIO_BLK_F_RO
-				   : 1ull << VIRTIO_BLK_F_DISCARD |
-					     1ull << VIRTIO_BLK_F_WRITE_ZEROES);
+	       (blk->file.readonly
+		    ? 1ull << VIRTIO_BLK_F_RO
+		    : 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES);
 }
 
 static struct blk *blk_new(void)
@@ -299,7 +300,8 @@ static void describe(struct blk *blk, const Segue__Disk *disk, unsigned index)
 	struct device *device = &blk->v.device;
 
 	snprintf(device->name, sizeof(device->name), "blk%u", index);
-	snprintf(device->contract, sizeof(device->contract), "virtio-blk %llu sectors, block %u%s",
+	snprintf(device->contract, sizeof(device->contract),
+		 "virtio-blk %llu sectors, block %u%s",
 		 (unsigned long long)(blk->file.size / BLK_SECTOR), blk->file.block,
 		 blk->file.readonly ? ", read-only" : "");
 	/* Twenty bytes, ended by a zero only when shorter (5.2.6). */

@@ -39,11 +39,11 @@ struct blk {
 	uint8_t serial[BLK_SERIAL];
 	/* Loop thread. */
 	struct blk_request *spare;
-	uint64_t writes;  /* carried out: anything that changes the image */
-	uint64_t flushed; /* of them, how many a flush has made safe */
+	uint64_t writes;   /* carried out: anything that changes the image */
+	uint64_t flushed;  /* of them, how many a flush has made safe */
 	bool flush_failed; /* a flush of our own: the guest must hear of it */
-	bool settling;    /* quiet is wanted, and first a flush */
-	bool gone; /* destroyed while callbacks were still due */
+	bool settling;     /* quiet is wanted, and first a flush */
+	bool gone;         /* destroyed while callbacks were still due */
 	/* Under this lock: requests given to the pool and not yet carried out. */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;

@@ -56,14 +56,14 @@ static bool direct_takes(int fd, uint8_t *at)
  */
 static int measure_direct(struct blk_file *file)
 {
-	uint8_t *memory = aligned_alloc(ALIGN, 2 * ALIGN);
+	uint8_t *memory = aligned_alloc(ALIGN, 2ul * ALIGN);
 
 	if (!memory)
 		return -ENOMEM;
 	file->block = direct_takes(file->fd, memory) ? BLK_SECTOR : ALIGN;
 	file->memory = file->block == BLK_SECTOR && direct_takes(file->fd, memory + BLK_SECTOR)
-			       ? BLK_SECTOR
-			       : ALIGN;
+			   ? BLK_SECTOR
+			   : ALIGN;
 	free(memory);
 	return 0;
 }
@@ -193,8 +193,8 @@ static int transfer_bounced(const struct blk_file *file, bool write, uint64_t of
 	return r;
 }
 
-int blk_file_transfer(const struct blk_file *file, bool write, uint64_t offset, struct iovec *iov,
-		      unsigned n)
+int blk_file_transfer(const struct blk_file *file, bool write, uint64_t offset,
+		      struct iovec *iov, unsigned n)
 {
 	if (file->direct && !aligned(file, iov, n))
 		return transfer_bounced(file, write, offset, iov, n);

@@ -18,10 +18,10 @@
 struct blk_file {
 	int fd;
 	bool readonly;
-	bool direct;        /* past the host's page cache */
-	uint32_t block;     /* the guest's logical block: 512, or what direct access asks for */
-	uint32_t memory;    /* alignment of memory for direct access; a power of two */
-	uint64_t size;      /* bytes, a multiple of BLK_SECTOR; what is behind it is not seen */
+	bool direct;     /* past the host's page cache */
+	uint32_t block;  /* the guest's logical block: 512, or what direct access asks for */
+	uint32_t memory; /* alignment of memory for direct access; a power of two */
+	uint64_t size;   /* bytes, a multiple of BLK_SECTOR; what is behind it is not seen */
 };
 
 /* DIRECT is a wish: where the filesystem cannot (tmpfs), the page cache is used. */
@@ -30,8 +30,8 @@ int blk_file_open(struct blk_file *file, const char *path, bool readonly, bool d
 void blk_file_close(struct blk_file *file); /* idempotent */
 
 /* Reads into or writes from all of IOV, which is used up. 0 or negative errno. */
-int blk_file_transfer(const struct blk_file *file, bool write, uint64_t offset, struct iovec *iov,
-		      unsigned n);
+int blk_file_transfer(const struct blk_file *file, bool write, uint64_t offset,
+		      struct iovec *iov, unsigned n);
 int blk_file_flush(const struct blk_file *file);
 /* Its content is of no more use; nothing happens where the host cannot forget. */
 int blk_file_discard(const struct blk_file *file, uint64_t offset, uint64_t len);

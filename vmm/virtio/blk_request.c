@@ -31,7 +31,8 @@ static bool parse_data(struct blk_request *request, uint64_t sector, bool write)
 		return refuse(request, VIRTIO_BLK_S_IOERR);
 	/* Whole blocks only: the driver knows blk_size, and direct access can do no less. */
 	if (len % BLK_SECTOR || !inside(blk, sector, len) ||
-	    (blk->file.direct && (len % blk->file.block || sector * BLK_SECTOR % blk->file.block)))
+	    (blk->file.direct &&
+	     (len % blk->file.block || sector * BLK_SECTOR % blk->file.block)))
 		return refuse(request, VIRTIO_BLK_S_IOERR);
 	request->offset = sector * BLK_SECTOR;
 	request->filled = write ? 0 : len;
@@ -141,8 +142,8 @@ static int run(struct blk_request *request)
 	switch (request->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
-		return blk_file_transfer(file, request->type == VIRTIO_BLK_T_OUT, request->offset,
-					 request->iov, request->n_iov);
+		return blk_file_transfer(file, request->type == VIRTIO_BLK_T_OUT,
+					 request->offset, request->iov, request->n_iov);
 	case VIRTIO_BLK_T_FLUSH:
 		return blk_file_flush(file);
 	default:

@@ -53,7 +53,8 @@ size_t chain_read(const struct virtq_chain *chain, uint64_t offset, void *to, si
 	return copy(chain, false, offset, to, len);
 }
 
-size_t chain_write(const struct virtq_chain *chain, uint64_t offset, const void *from, size_t len)
+size_t chain_write(const struct virtq_chain *chain, uint64_t offset, const void *from,
+		   size_t len)
 {
 	return copy(chain, true, offset, (uint8_t *)(uintptr_t)from, len);
 }

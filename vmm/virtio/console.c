@@ -57,7 +57,8 @@ static void console_output(struct virtio_console *c)
 	size_t done = 0;
 	unsigned n = 0;
 
-	while (done < OUTPUT_TURN && n < VIRTQ_SIZE && virtio_pop(&c->v, QUEUE_OUTPUT, &c->chain)) {
+	while (done < OUTPUT_TURN && n < VIRTQ_SIZE &&
+	       virtio_pop(&c->v, QUEUE_OUTPUT, &c->chain)) {
 		done += output_chain(c);
 		virtio_push(&c->v, QUEUE_OUTPUT, &c->chain, 0);
 		n++;
@@ -86,9 +87,9 @@ static void console_destroy(struct virtio *v)
 }
 
 static const struct virtio_ops console_ops = {
-	.id = VIRTIO_ID_CONSOLE,
-	.kick = console_kick,
-	.destroy = console_destroy,
+    .id = VIRTIO_ID_CONSOLE,
+    .kick = console_kick,
+    .destroy = console_destroy,
 };
 
 int virtio_console_add(struct machine *machine, struct console *console, struct error *err)

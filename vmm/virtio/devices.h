@@ -28,8 +28,10 @@ int virtio_rng_add(struct machine *machine, struct error *err);
 
 struct balloon;
 /* *ret_balloon is valid as long as the machine. */
-int virtio_balloon_add(struct machine *machine, struct balloon **ret_balloon, struct error *err);
-/* Asks the guest to get along with BYTES of its memory, for now. Loop thread, machine lock held. */
+int virtio_balloon_add(struct machine *machine, struct balloon **ret_balloon,
+		       struct error *err);
+/* Asks the guest to get along with BYTES of its memory, for now. Loop thread, machine lock
+ * held. */
 void balloon_set_target(struct balloon *balloon, uint64_t bytes);
 /* What the guest has by its own account; the same. */
 uint64_t balloon_kept(const struct balloon *balloon);

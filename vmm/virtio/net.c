@@ -33,7 +33,8 @@ static uint8_t control_command(struct net *net)
 
 	if (chain_read(&net->chain, 0, &header, sizeof(header)) < sizeof(header))
 		return VIRTIO_NET_ERR;
-	if (header.class != VIRTIO_NET_CTRL_ANNOUNCE || header.cmd != VIRTIO_NET_CTRL_ANNOUNCE_ACK)
+	if (header.class != VIRTIO_NET_CTRL_ANNOUNCE ||
+	    header.cmd != VIRTIO_NET_CTRL_ANNOUNCE_ACK)
 		return VIRTIO_NET_ERR;
 	net_set_status(net, (uint16_t)(net_status(net) & ~VIRTIO_NET_S_ANNOUNCE));
 	return VIRTIO_NET_OK;
@@ -74,7 +75,8 @@ static void net_kick(struct virtio *v, unsigned index)
 static void net_started(struct virtio *v)
 {
 	tap_offload(((struct net *)v)->fd, virtio_has(v, VIRTIO_NET_F_GUEST_CSUM),
-		    virtio_has(v, VIRTIO_NET_F_GUEST_TSO4), virtio_has(v, VIRTIO_NET_F_GUEST_TSO6),
+		    virtio_has(v, VIRTIO_NET_F_GUEST_TSO4),
+		    virtio_has(v, VIRTIO_NET_F_GUEST_TSO6),
 		    virtio_has(v, VIRTIO_NET_F_GUEST_ECN));
 }
 
@@ -134,24 +136,24 @@ static void net_destroy(struct virtio *v)
 }
 
 static const struct virtio_ops net_ops = {
-	.id = VIRTIO_ID_NET,
-	.kick = net_kick,
-	.started = net_started,
-	.reset = net_reset,
-	.quiesce = net_quiesce,
-	.save = net_save,
-	.load = net_load,
-	.announce = net_announce,
-	.destroy = net_destroy,
+    .id = VIRTIO_ID_NET,
+    .kick = net_kick,
+    .started = net_started,
+    .reset = net_reset,
+    .quiesce = net_quiesce,
+    .save = net_save,
+    .load = net_load,
+    .announce = net_announce,
+    .destroy = net_destroy,
 };
 
 #define BIT(feature) (1ull << VIRTIO_NET_F_##feature)
 
 /* All a tap has been able to do since long before Segue, so the same on every host. */
-static const uint64_t net_features =
-	BIT(CSUM) | BIT(GUEST_CSUM) | BIT(MAC) | BIT(GUEST_TSO4) | BIT(GUEST_TSO6) |
-	BIT(GUEST_ECN) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(MRG_RXBUF) |
-	BIT(STATUS) | BIT(CTRL_VQ) | BIT(GUEST_ANNOUNCE);
+static const uint64_t net_features = BIT(CSUM) | BIT(GUEST_CSUM) | BIT(MAC) | BIT(GUEST_TSO4) |
+				     BIT(GUEST_TSO6) | BIT(GUEST_ECN) | BIT(HOST_TSO4) |
+				     BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(MRG_RXBUF) |
+				     BIT(STATUS) | BIT(CTRL_VQ) | BIT(GUEST_ANNOUNCE);
 
 static void describe(struct net *net, const uint8_t mac[NET_MAC], unsigned index)
 {
@@ -167,8 +169,8 @@ static void describe(struct net *net, const uint8_t mac[NET_MAC], unsigned index
 		 mac[4], mac[5]);
 }
 
-int virtio_net_add_fd(struct machine *machine, int fd, const uint8_t mac[NET_MAC], unsigned index,
-		      struct error *err)
+int virtio_net_add_fd(struct machine *machine, int fd, const uint8_t mac[NET_MAC],
+		      unsigned index, struct error *err)
 {
 	struct net *net = calloc(1, sizeof(*net));
 	int r;

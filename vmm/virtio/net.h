@@ -8,8 +8,9 @@
 enum { NET_RX, NET_TX, NET_CTRL, NET_QUEUES };
 
 #define NET_MAC       6u
-#define NET_HEADER    12u /* struct virtio_net_hdr_mrg_rxbuf */
-#define NET_FRAME_MAX (65550u + NET_HEADER) /* a segment of 64 KiB with its headers (5.1.6.3) */
+#define NET_HEADER    12u                   /* struct virtio_net_hdr_mrg_rxbuf */
+#define NET_FRAME_MAX (65550u + NET_HEADER) /* a segment of 64 KiB with its headers (5.1.6.3)  \
+					     */
 
 struct net {
 	struct virtio v;
@@ -30,7 +31,7 @@ void net_transmit(struct net *net);
 void net_send_rarp(struct net *net);
 
 /* For tests: a card on any descriptor that keeps frames apart. FD becomes the card's. */
-int virtio_net_add_fd(struct machine *machine, int fd, const uint8_t mac[NET_MAC], unsigned index,
-		      struct error *err);
+int virtio_net_add_fd(struct machine *machine, int fd, const uint8_t mac[NET_MAC],
+		      unsigned index, struct error *err);
 
 #endif

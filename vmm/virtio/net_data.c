@@ -146,8 +146,8 @@ void net_send_rarp(struct net *net)
 {
 	uint8_t frame[NET_HEADER + ETH_ZLEN] = {0};
 	uint8_t *ether = frame + NET_HEADER, *arp = ether + ETH_HLEN;
-	const uint8_t fixed[] = {0, ARPHRD_ETHER, ETH_P_IP >> 8, ETH_P_IP & 0xff,
-				 ETH_ALEN, 4, 0, ARPOP_RREQUEST};
+	const uint8_t fixed[] = {0, ARPHRD_ETHER,  ETH_P_IP >> 8, ETH_P_IP & 0xff, ETH_ALEN, 4,
+				 0, ARPOP_RREQUEST};
 
 	memset(ether, 0xff, ETH_ALEN);
 	memcpy(ether + ETH_ALEN, net->mac, ETH_ALEN);

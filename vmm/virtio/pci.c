@@ -9,8 +9,8 @@
 #include "vmm/virtio/pci.h"
 
 /* The PCI transport (virtio 1.2, 4.1), modern only. */
-#define PCI_VENDOR_VIRTIO  0x1af4
-#define PCI_DEVICE_VIRTIO  0x1040 /* plus the device type (4.1.2) */
+#define PCI_VENDOR_VIRTIO   0x1af4
+#define PCI_DEVICE_VIRTIO   0x1040 /* plus the device type (4.1.2) */
 #define PCI_REVISION_MODERN 1
 
 _Static_assert(sizeof(struct virtio_pci_cap) == 16, "layout of 4.1.4");
@@ -115,9 +115,9 @@ static void config_read(struct pci_function *function, unsigned offset, unsigned
 
 	if (window_touched(pci, offset, len))
 		virtio_pci_bar_ops.read(
-			pci, window_field(pci, VIRTIO_PCI_CAP_OFFSET),
-			&function->config[pci->window + sizeof(struct virtio_pci_cap)],
-			window_field(pci, VIRTIO_PCI_CAP_LENGTH));
+		    pci, window_field(pci, VIRTIO_PCI_CAP_OFFSET),
+		    &function->config[pci->window + sizeof(struct virtio_pci_cap)],
+		    window_field(pci, VIRTIO_PCI_CAP_LENGTH));
 }
 
 static void config_written(struct pci_function *function, unsigned offset, unsigned len)
@@ -127,15 +127,15 @@ static void config_written(struct pci_function *function, unsigned offset, unsig
 	msix_config_written(&pci->msix, offset, len);
 	if (window_touched(pci, offset, len))
 		virtio_pci_bar_ops.write(
-			pci, window_field(pci, VIRTIO_PCI_CAP_OFFSET),
-			&function->config[pci->window + sizeof(struct virtio_pci_cap)],
-			window_field(pci, VIRTIO_PCI_CAP_LENGTH));
+		    pci, window_field(pci, VIRTIO_PCI_CAP_OFFSET),
+		    &function->config[pci->window + sizeof(struct virtio_pci_cap)],
+		    window_field(pci, VIRTIO_PCI_CAP_LENGTH));
 }
 
 static const struct pci_ops function_ops = {
-	.bar_moved = bar_moved,
-	.config_read = config_read,
-	.config_written = config_written,
+    .bar_moved = bar_moved,
+    .config_read = config_read,
+    .config_written = config_written,
 };
 
 static void transport_save(struct virtio *v, Segue__Virtio *message)
@@ -193,13 +193,13 @@ static void transport_destroy(struct virtio *v)
 }
 
 static const struct virtio_transport_ops transport_ops = {
-	.signal_queue = signal_queue,
-	.signal_config = signal_config,
-	.reset = transport_reset,
-	.power_on = transport_power_on,
-	.save = transport_save,
-	.load = transport_load,
-	.destroy = transport_destroy,
+    .signal_queue = signal_queue,
+    .signal_config = signal_config,
+    .reset = transport_reset,
+    .power_on = transport_power_on,
+    .save = transport_save,
+    .load = transport_load,
+    .destroy = transport_destroy,
 };
 
 /* Adds a virtio structure's capability (4.1.4); EXTRA goes behind it when there is any. */
@@ -207,11 +207,11 @@ static int add_cap(struct virtio_pci *pci, uint8_t type, uint32_t offset, uint32
 		   const uint32_t *extra)
 {
 	struct virtio_pci_cap cap = {
-		.cap_len = (uint8_t)(sizeof(cap) + (extra ? 4 : 0)),
-		.cfg_type = type,
-		.bar = VIRTIO_PCI_BAR,
-		.offset = htole32(offset),
-		.length = htole32(len),
+	    .cap_len = (uint8_t)(sizeof(cap) + (extra ? 4 : 0)),
+	    .cfg_type = type,
+	    .bar = VIRTIO_PCI_BAR,
+	    .offset = htole32(offset),
+	    .length = htole32(len),
 	};
 	uint8_t body[sizeof(cap) + 4];
 
@@ -244,8 +244,8 @@ static int add_caps(struct virtio_pci *pci)
 		r = add_cap(pci, VIRTIO_PCI_CAP_DEVICE_CFG, BAR_DEVICE, pci->v->config_len,
 			    NULL);
 	if (r >= 0)
-		r = add_cap(pci, VIRTIO_PCI_CAP_NOTIFY_CFG, BAR_NOTIFY,
-			    step * VIRTIO_QUEUES, &step);
+		r = add_cap(pci, VIRTIO_PCI_CAP_NOTIFY_CFG, BAR_NOTIFY, step * VIRTIO_QUEUES,
+			    &step);
 	return r < 0 ? r : add_window(pci);
 }
 
@@ -267,23 +267,24 @@ static uint32_t class_of(uint32_t id)
 static int build(struct virtio_pci *pci)
 {
 	const struct pci_identity identity = {
-		.vendor = PCI_VENDOR_VIRTIO,
-		.device = (uint16_t)(PCI_DEVICE_VIRTIO + pci->v->ops->id),
-		.class_code = class_of(pci->v->ops->id),
-		.revision = PCI_REVISION_MODERN,
-		.subsystem_vendor = PCI_VENDOR_VIRTIO,
-		.subsystem = 0x1100,
+	    .vendor = PCI_VENDOR_VIRTIO,
+	    .device = (uint16_t)(PCI_DEVICE_VIRTIO + pci->v->ops->id),
+	    .class_code = class_of(pci->v->ops->id),
+	    .revision = PCI_REVISION_MODERN,
+	    .subsystem_vendor = PCI_VENDOR_VIRTIO,
+	    .subsystem = 0x1100,
 	};
 	int r;
 
 	pci_init(&pci->function, pci->v->machine, &identity, &function_ops);
-	r = pci_add_bar(&pci->function, VIRTIO_PCI_BAR, VIRTIO_PCI_BAR_SIZE, &virtio_pci_bar_ops,
-			pci);
+	r = pci_add_bar(&pci->function, VIRTIO_PCI_BAR, VIRTIO_PCI_BAR_SIZE,
+			&virtio_pci_bar_ops, pci);
 	if (r == 0)
 		r = add_caps(pci);
 	/* A vector for each queue and one for the configuration. */
 	if (r == 0)
-		r = msix_init(&pci->msix, &pci->function, VIRTIO_PCI_MSIX_BAR, pci->v->n_queues + 1);
+		r = msix_init(&pci->msix, &pci->function, VIRTIO_PCI_MSIX_BAR,
+			      pci->v->n_queues + 1);
 	return r < 0 ? r : pci_plug(&pci->function);
 }
 

@@ -135,7 +135,7 @@ static void common_write(struct virtio_pci *pci, uint64_t offset, uint64_t value
 	case VIRTIO_PCI_COMMON_Q_MSIX:
 		if (selected(pci))
 			pci->queue_vectors[pci->queue_select] =
-				virtio_pci_vector(pci, (uint32_t)value);
+			    virtio_pci_vector(pci, (uint32_t)value);
 		break;
 	default:
 		if (offset < COMMON_SIZE)
@@ -174,7 +174,8 @@ static void bar_write(void *device, uint64_t offset, const uint8_t *data, unsign
 	if (offset < BAR_ISR)
 		common_write(pci, offset, value, len);
 	else if (offset >= BAR_NOTIFY)
-		/* The engine did not turn it into an event: the loop must do the work all the same. */
+		/* The engine did not turn it into an event: the loop must do the work all the
+		 * same. */
 		virtio_poke(pci->v, (unsigned)((offset - BAR_NOTIFY) / BAR_NOTIFY_STEP));
 	else if (offset >= BAR_DEVICE)
 		virtio_config_write(pci->v, offset - BAR_DEVICE, data, len);

@@ -45,8 +45,8 @@ int virtq_enable(struct virtq *q, bool event_idx)
 	return 0;
 }
 
-static int chain_add(const struct virtq *q, struct virtq_chain *chain, uint64_t gpa, uint32_t len,
-		     bool in)
+static int chain_add(const struct virtq *q, struct virtq_chain *chain, uint64_t gpa,
+		     uint32_t len, bool in)
 {
 	unsigned n = chain->n_out + chain->n_in;
 	void *at = ram_at(q->ram, gpa, len);
@@ -78,7 +78,8 @@ static int table_indirect(const struct virtq *q, const struct table *outer,
 {
 	uint32_t len = le32toh(desc->len);
 
-	if (outer->indirect || (le16toh(desc->flags) & VRING_DESC_F_NEXT) || len == 0 || len % 16)
+	if (outer->indirect || (le16toh(desc->flags) & VRING_DESC_F_NEXT) || len == 0 ||
+	    len % 16)
 		return -EINVAL;
 	ret_table->at = ram_at(q->ram, le64toh(desc->addr), len);
 	ret_table->count = len / 16;
@@ -140,7 +141,8 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 		return 0;
 	if ((uint16_t)(idx - q->next_avail) > q->size)
 		return -EINVAL;
-	chain->head = le16_get(q->avail_at + RING_ELEMS + 2u * (q->next_avail & (q->size - 1u)));
+	chain->head =
+	    le16_get(q->avail_at + RING_ELEMS + 2ul * (q->next_avail & (q->size - 1u)));
 	chain->n_out = chain->n_in = 0;
 	chain->out_len = chain->in_len = 0;
 	r = chain_walk(q, chain);
@@ -190,7 +192,7 @@ bool virtq_wants_signal(struct virtq *q)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!q->event_idx)
 		return !(shared_get(q->avail_at + RING_FLAGS) & VRING_AVAIL_F_NO_INTERRUPT);
-	event = shared_get(q->avail_at + RING_ELEMS + 2u * q->size);
+	event = shared_get(q->avail_at + RING_ELEMS + 2ul * q->size);
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 

@@ -71,7 +71,8 @@ int virtq_load(struct virtq *q, const Segue__VirtioQueue *state, bool event_idx)
 
 /* Copies to or from OFFSET in the out or in part; returns how many bytes there were. */
 size_t chain_read(const struct virtq_chain *chain, uint64_t offset, void *to, size_t len);
-size_t chain_write(const struct virtq_chain *chain, uint64_t offset, const void *from, size_t len);
+size_t chain_write(const struct virtq_chain *chain, uint64_t offset, const void *from,
+		   size_t len);
 /*
  * Fills IOV (VIRTQ_SEGS entries) with the LEN bytes from OFFSET on of the out or in part,
  * or as many as there are; returns how many entries that took.
@@ -79,6 +80,7 @@ size_t chain_write(const struct virtq_chain *chain, uint64_t offset, const void 
 unsigned chain_slice(const struct virtq_chain *chain, bool in, uint64_t offset, uint64_t len,
 		     struct iovec *iov);
 /* Marks LEN bytes from OFFSET on of the in part; virtq_push() does it by itself. */
-void chain_mark(struct ram *ram, const struct virtq_chain *chain, uint64_t offset, uint64_t len);
+void chain_mark(struct ram *ram, const struct virtq_chain *chain, uint64_t offset,
+		uint64_t len);
 
 #endif

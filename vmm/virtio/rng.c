@@ -44,9 +44,9 @@ static void rng_destroy(struct virtio *v)
 }
 
 static const struct virtio_ops rng_ops = {
-	.id = VIRTIO_ID_RNG,
-	.kick = rng_kick,
-	.destroy = rng_destroy,
+    .id = VIRTIO_ID_RNG,
+    .kick = rng_kick,
+    .destroy = rng_destroy,
 };
 
 int virtio_rng_add(struct machine *machine, struct error *err)

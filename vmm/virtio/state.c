@@ -48,11 +48,12 @@ static int check(const struct virtio *v, const Segue__Virtio *message, struct er
 		return error_set(err, -EINVAL, "%s is a virtio device of type %u at the source",
 				 v->device.name, message->id);
 	if (message->features & ~v->offered)
-		return error_set(err, -ENOTSUP, "%s: the guest uses features 0x%llx not had here",
-				 v->device.name,
-				 (unsigned long long)(message->features & ~v->offered));
+		return error_set(
+		    err, -ENOTSUP, "%s: the guest uses features 0x%llx not had here",
+		    v->device.name, (unsigned long long)(message->features & ~v->offered));
 	if (message->status & ~(uint32_t)STATUS_BITS)
-		return error_set(err, -EINVAL, "%s: status 0x%x", v->device.name, message->status);
+		return error_set(err, -EINVAL, "%s: status 0x%x", v->device.name,
+				 message->status);
 	if (message->n_queues != v->n_queues)
 		return error_set(err, -EINVAL, "%s: %zu queues instead of %u", v->device.name,
 				 message->n_queues, v->n_queues);
@@ -64,8 +65,8 @@ static int load_queues(struct virtio *v, const Segue__Virtio *message, struct er
 	for (unsigned i = 0; i < v->n_queues; i++)
 		if (virtq_load(&v->queues[i], message->queues[i],
 			       virtio_has(v, VIRTIO_RING_F_EVENT_IDX)) < 0)
-			return error_set(err, -EINVAL, "%s: queue %u is not valid", v->device.name,
-					 i);
+			return error_set(err, -EINVAL, "%s: queue %u is not valid",
+					 v->device.name, i);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -18,11 +19,10 @@ static int tap_exists(const char *name, struct error *err)
 	if (!name || !*name || strlen(name) >= IFNAMSIZ || strchr(name, '/'))
 		return error_set(err, -EINVAL, "\"%s\" cannot be a tap interface",
 				 name ? name : "");
-	strcpy(path, "/sys/class/net/");
-	strcat(path, name);
+	snprintf(path, sizeof(path), "/sys/class/net/%s", name);
 	if (access(path, F_OK) < 0)
 		return error_set(err, -ENODEV, "there is no interface %s on this host", name);
-	strcat(path, "/tun_flags");
+	snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", name);
 	if (access(path, F_OK) < 0)
 		return error_set(err, -ENODEV, "interface %s is not a tap", name);
 	return 0;

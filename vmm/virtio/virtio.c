@@ -79,7 +79,8 @@ static void on_kick(void *context)
 	struct virtio *v = kick->v;
 	uint64_t count;
 
-	/* Not ready: another look came before. While quiet nothing is lost: resume looks again. */
+	/* Not ready: another look came before. While quiet nothing is lost: resume looks again.
+	 */
 	if (read(kick->fd, &count, sizeof(count)) < 0)
 		return;
 	if (virtio_live(v) && v->queues[kick->index].enabled)
@@ -238,13 +239,13 @@ static void device_destroy(struct device *device)
 }
 
 static const struct device_ops device_ops = {
-	.reset = virtio_power_on,
-	.quiesce = device_quiesce,
-	.resume = device_resume,
-	.save = virtio_save,
-	.load = virtio_load,
-	.announce = device_announce,
-	.destroy = device_destroy,
+    .reset = virtio_power_on,
+    .quiesce = device_quiesce,
+    .resume = device_resume,
+    .save = virtio_save,
+    .load = virtio_load,
+    .announce = device_announce,
+    .destroy = device_destroy,
 };
 
 static int kick_init(struct virtio *v, unsigned index)

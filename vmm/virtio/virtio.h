@@ -36,12 +36,14 @@ struct virtio_ops {
 	/* Nothing is in flight. Forget all that came from the driver. NULL: nothing to do. */
 	void (*reset)(struct virtio *v);
 	/* The driver wrote LEN bytes of device configuration; all inside. NULL: read-only. */
-	void (*config_write)(struct virtio *v, unsigned offset, const uint8_t *data, unsigned len);
+	void (*config_write)(struct virtio *v, unsigned offset, const uint8_t *data,
+			     unsigned len);
 	/* Give back chains and stop back ends. NULL: nothing but what virtio_begin() counts. */
 	void (*quiesce)(struct virtio *v);
 	/* Before all queues are kicked. NULL: nothing to do. */
 	void (*resume)(struct virtio *v);
-	/* The device's own part of the state, if any; MESSAGE's part may point into the device. */
+	/* The device's own part of the state, if any; MESSAGE's part may point into the device.
+	 */
 	void (*save)(struct virtio *v, Segue__Virtio *message);
 	int (*load)(struct virtio *v, const Segue__Virtio *message, struct error *err);
 	void (*announce)(struct virtio *v, unsigned round);

@@ -34,7 +34,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	struct machine *machine = watch->machine;
 
 	(void)events;
-	/* Its owner will see the error when it reads; without this we would come back at once. */
+	/* Its owner will see the error when it reads; without this we would come back at once.
+	 */
 	if (status < 0)
 		uv_poll_stop(poll);
 	machine_lock(machine);

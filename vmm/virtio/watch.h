@@ -16,6 +16,7 @@ struct watch *watch_new(struct machine *machine, int fd, void (*ready)(void *con
 			void *context);
 void watch_start(struct watch *watch); /* nothing happens when it is running */
 void watch_stop(struct watch *watch);
-void watch_free(struct watch *watch); /* the descriptor may be closed right after; NULL is fine */
+void watch_free(
+    struct watch *watch); /* the descriptor may be closed right after; NULL is fine */
 
 #endif
