@@ -51,10 +51,14 @@ def start(request):
     log = open(request["log"], "ab") if request.get("log") else None
     env = dict(os.environ, **request.get("env", {}))
     cwd = request.get("cwd")
-    return subprocess.Popen(
-        request["argv"], stdin=where if request.get("stdin") else subprocess.DEVNULL,
-        stdout=log or where, stderr=log or where, env=env, start_new_session=True,
-        cwd=cwd if cwd and os.path.isdir(cwd) else "/", bufsize=0)
+    try:
+        return subprocess.Popen(
+            request["argv"], stdin=where if request.get("stdin") else subprocess.DEVNULL,
+            stdout=log or where, stderr=log or where, env=env, start_new_session=True,
+            cwd=cwd if cwd and os.path.isdir(cwd) else "/", bufsize=0)
+    finally:
+        if log:
+            log.close()
 
 
 def kill_group(child, number):
@@ -72,6 +76,12 @@ class Relay:
         self.reader = frames.Reader()
         self.choose = selectors.DefaultSelector()
         self.open = 0
+
+    def close(self):
+        self.choose.close()
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+            if pipe:
+                pipe.close()
 
     def _from_child(self, pipe, kind):
         data = os.read(pipe.fileno(), 1 << 16)
@@ -103,8 +113,9 @@ class Relay:
 
     def run(self):
         for pipe, kind in (self.child.stdout, frames.STDOUT), (self.child.stderr, frames.STDERR):
-            self.choose.register(pipe, selectors.EVENT_READ, kind)
-            self.open += 1
+            if pipe:  # else it goes to a file
+                self.choose.register(pipe, selectors.EVENT_READ, kind)
+                self.open += 1
         self.choose.register(self.conn, selectors.EVENT_READ, None)
         # A command that leaves a daemon behind has ended although its pipes stay open.
         ended = None
@@ -151,8 +162,9 @@ def run_command(conn, request):
         conn.close()
         child.wait()
         return
+    relay = Relay(conn, child)
     try:
-        code = Relay(conn, child).run()
+        code = relay.run()
         conn.sendall(frames.pack(frames.EXIT, b"%d" % (128 - code if code < 0 else code)))
     except OSError:
         kill_group(child, signal.SIGHUP)
@@ -161,6 +173,8 @@ def run_command(conn, request):
         except subprocess.TimeoutExpired:
             kill_group(child, signal.SIGKILL)
             child.wait()
+    finally:
+        relay.close()
 
 
 def serve(conn, token):

@@ -48,6 +48,8 @@ class Port:
         self.out.clear()
 
     def ready(self, mask):
+        if self.conn is None:  # another port's turn, just before, found it gone
+            return
         try:
             if mask & selectors.EVENT_WRITE:
                 self.flush()
