@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's test cases. Each gets the bed and leaves no guest behind."""
 import json
+import signal
 import time
 
 from labtest import EXIT_REFUSED, STATE, Clock, Guest, disk_files, expect, remote, say
@@ -66,6 +67,59 @@ def boot(bed, _):
         bed.sh(bed.hosts[1], f"curl -s --max-time 10 --data true http://{guest.ADDRESS}/cgi-bin/run")
         check_memory(guest)
         guest.power_button()
+    finally:
+        guest.end()
+
+
+@case
+def lab_itself(bed, _):
+    """the hosts are two machines: network, disk, cuts, stalls and clocks"""
+    one, two = bed.hosts[:2]
+    bed.sh(one, "cut -d' ' -f1 </proc/sys/kernel/random/boot_id >/lab/share/one")
+    expect(bed.sh(two, "cat /proc/sys/kernel/random/boot_id /lab/share/one | uniq | wc -l")
+           .strip() == "2", "both hosts are one")
+    bed.sh(one, "head -c 4096 /dev/urandom >/tmp/x; "
+           "dd if=/tmp/x of=/dev/lab/data oflag=direct bs=4096 seek=7 2>/dev/null")
+    sums = [bed.sh(one, "md5sum </tmp/x"),
+            bed.sh(two, "dd if=/dev/lab/data iflag=direct bs=4096 skip=7 count=1 2>/dev/null "
+                        "| md5sum")]
+    expect(sums[0] == sums[1], "the shared disk is not shared")
+    server = bed.start(two, [bed.program("clockwatch"), "--serve", "6000"])
+
+    def answers():
+        out = bed.sh(one, f"{bed.program('clockwatch')} --ask 10.77.0.2:6000 --seconds 1",
+                     check=False)
+        return json.loads(out)
+    try:
+        clock = answers()
+        expect(clock["answered"] > 0, "no way from host to host")
+        expect(abs(clock["realtime"]["last_ms"]) < 50, f"clocks differ: {clock}")
+        bed.cut(two)
+        expect(answers()["answered"] == 0, "a cut host answers")
+        bed.heal(two)
+        expect(answers()["answered"] > 0, "a healed host does not answer")
+        bed.lab.signal(two, signal.SIGSTOP)
+        expect(answers()["answered"] == 0, "a stalled host answers")
+        bed.lab.signal(two, signal.SIGCONT)
+        expect(answers()["answered"] > 0, "a host does not go on after a stall")
+    finally:
+        bed.lab.signal(two, signal.SIGCONT)
+        bed.heal(two)
+        bed.sh(two, f"kill {server}")
+
+
+@case
+def clocks(bed, _):
+    """an idle guest's clocks go on through moves, as an observer that stays sees them"""
+    guest = Guest(bed, "clocks", [CLOCKWATCH])
+    try:
+        guest.start(bed.hosts[0])
+        for number in range(4):
+            clock = Clock(guest, bed.hosts[0])
+            blackout = guest.move()["progress"]["blackout"]["total"] / 1000
+            shift, inside = clock.check(blackout, f"move {number + 1}:")
+            say(f"move {number + 1}: to {guest.at}, blackout {blackout:.1f} ms, clock "
+                f"{shift:+.1f} ms, guest saw {inside['longest_gap_ms']:.0f} ms")
     finally:
         guest.end()
 

@@ -177,10 +177,7 @@ def cmd_power_on(args):
 
 def _signal(args, number):
     lab = Lab(args.name).load()
-    pid = lab.pid(lab.host(args.host))
-    if pid is None:
-        raise LabError(f"{args.host} has no power")
-    os.kill(pid, number)
+    lab.signal(lab.host(args.host), number)
     return 0
 
 

@@ -132,6 +132,12 @@ class Lab:
         if self.pid(what):
             raise LabError(f"{what} (process {pid}) does not die")
 
+    def signal(self, what, number):
+        pid = self.pid(what)
+        if pid is None:
+            raise LabError(f"{what} does not run")
+        os.kill(pid, number)
+
     def said(self, what, lines=5):
         try:
             with open(self.path(f"{what}.log"), encoding="utf-8", errors="replace") as file:
