@@ -64,7 +64,8 @@ static int bus_grow(struct bus *bus)
 	return 0;
 }
 
-int bus_add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops, void *device)
+int bus_add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops,
+	    void *device)
 {
 	size_t at = bus_rank(bus, base);
 	struct range *ranges;
@@ -100,7 +101,8 @@ void bus_remove(struct bus *bus, uint64_t base)
  * Finds who answers for all LEN bytes at ADDRESS. By value: the device may change the
  * ranges while it is being called, as a write to a PCI BAR does.
  */
-static bool bus_find(const struct bus *bus, uint64_t address, unsigned len, struct range *ret_range)
+static bool bus_find(const struct bus *bus, uint64_t address, unsigned len,
+		     struct range *ret_range)
 {
 	size_t at = bus_rank(bus, address);
 	const struct range *range;

@@ -45,7 +45,8 @@ void console_free(struct console *console)
 }
 
 void console_device(struct console *console,
-		    size_t (*input)(void *device, const uint8_t *data, size_t len), void *device)
+		    size_t (*input)(void *device, const uint8_t *data, size_t len),
+		    void *device)
 {
 	console->input = input;
 	console->device = device;

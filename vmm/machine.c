@@ -90,7 +90,8 @@ static int machine_parts(struct machine *machine, const Segue__Guest *guest, str
 	if (!machine->guest || !machine->vcpus || !machine->ports || !machine->memory ||
 	    !machine->serial_console || !machine->virtio_console)
 		return error_set(err, -ENOMEM, "no memory for the machine");
-	r = boot_files_open(&machine->boot, kernel->image, kernel->initrd, kernel->cmdline, err);
+	r = boot_files_open(&machine->boot, kernel->image, kernel->initrd, kernel->cmdline,
+			    err);
 	if (r < 0)
 		return r;
 	r = ram_create(guest->memory, &machine->ram, err);

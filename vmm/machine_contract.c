@@ -72,7 +72,8 @@ static int accept_size(const struct machine *machine, const Segue__Contract *con
 				 contract->cpus, machine->n_vcpus);
 	if (contract->memory != ram_size(machine->ram))
 		return error_set(err, -EINVAL,
-				 "the guest has %" PRIu64 " bytes of memory, here it would have "
+				 "the guest has %" PRIu64
+				 " bytes of memory, here it would have "
 				 "%" PRIu64,
 				 contract->memory, ram_size(machine->ram));
 	return 0;
@@ -86,8 +87,9 @@ static int accept_device(const struct device *device, const char *theirs, struct
 	if (!ours)
 		return error_set(err, -ENOMEM, "no memory to compare devices");
 	if (strcmp(ours, theirs) != 0)
-		r = error_set(err, -EINVAL, "the guest has \"%.95s\", here it would have \"%s\"",
-			      theirs, ours);
+		r = error_set(err, -EINVAL,
+			      "the guest has \"%.95s\", here it would have \"%s\"", theirs,
+			      ours);
 	free(ours);
 	return r;
 }
@@ -101,15 +103,17 @@ static int accept_devices(const struct machine *machine, const Segue__Contract *
 
 	for (size_t i = 0; i < contract->n_devices && r == 0; i++) {
 		if (!d)
-			return error_set(err, -EINVAL, "the guest has \"%.95s\", which is missing "
-						       "here",
+			return error_set(err, -EINVAL,
+					 "the guest has \"%.95s\", which is missing "
+					 "here",
 					 contract->devices[i]);
 		r = accept_device(d, contract->devices[i], err);
 		d = d->next;
 	}
 	if (r == 0 && d)
-		return error_set(err, -EINVAL, "here the guest would have \"%s %s\", which it lacks",
-				 d->name, d->contract);
+		return error_set(err, -EINVAL,
+				 "here the guest would have \"%s %s\", which it lacks", d->name,
+				 d->contract);
 	return r;
 }
 

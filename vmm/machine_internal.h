@@ -12,10 +12,10 @@
 
 /* What the files named machine*.c share; nobody else includes it but their test. */
 
-#define MACHINE_CPUS       8u
-#define MACHINE_EVENTS     4u  /* values of enum machine_event */
-#define MACHINE_WAITERS    8u
-#define MACHINE_GSIS       24u /* pins of the IOAPIC */
+#define MACHINE_CPUS    8u
+#define MACHINE_EVENTS  4u /* values of enum machine_event */
+#define MACHINE_WAITERS 8u
+#define MACHINE_GSIS    24u /* pins of the IOAPIC */
 
 /* Where the loop thread is with the vCPUs. */
 enum run_state {
@@ -67,7 +67,7 @@ struct machine {
 	pthread_mutex_t lock; /* the machine lock */
 	/* Under the machine lock. */
 	struct machine_note notes[MACHINE_EVENTS];
-	bool over; /* powered off or failed: nothing runs again before a reset */
+	bool over;     /* powered off or failed: nothing runs again before a reset */
 	unsigned busy; /* devices asked to be quiet that are not yet */
 
 	/* The run lock orders parking; taken inside the machine lock or alone. */
@@ -93,10 +93,10 @@ struct machine {
 	/* Loop thread. */
 	enum run_state state;
 	bool threads_started;
-	bool frozen;    /* the guest's clocks stand */
-	bool resetting; /* the stop under way is for a reset */
-	uint64_t stop_at;   /* CLOCK_MONOTONIC ns, when the last stop was begun */
-	uint64_t paused_at; /* the same, when the last vCPU was parked; 0 while running */
+	bool frozen;          /* the guest's clocks stand */
+	bool resetting;       /* the stop under way is for a reset */
+	uint64_t stop_at;     /* CLOCK_MONOTONIC ns, when the last stop was begun */
+	uint64_t paused_at;   /* the same, when the last vCPU was parked; 0 while running */
 	uint64_t frozen_late; /* ns from paused_at to the freeze of the clocks */
 	struct run_waiter waiters[MACHINE_WAITERS];
 	unsigned n_waiters;

@@ -138,8 +138,8 @@ static void run_parked(struct machine *machine)
 {
 	if (machine->frozen || machine->resetting)
 		return;
-	machine->paused_at = machine->parked_at > machine->stop_at ? machine->parked_at
-								     : machine->stop_at;
+	machine->paused_at =
+	    machine->parked_at > machine->stop_at ? machine->parked_at : machine->stop_at;
 	if (atomic_exchange(&machine->reset_wanted, false))
 		machine->resetting = true;
 	else

@@ -117,8 +117,8 @@ int machine_save(struct machine *machine, struct buffer *state, struct error *er
 	return r;
 }
 
-static const Segue__DeviceState *state_find(const Segue__MachineState *message, const char *name,
-					    size_t *ret_count)
+static const Segue__DeviceState *state_find(const Segue__MachineState *message,
+					    const char *name, size_t *ret_count)
 {
 	const Segue__DeviceState *found = NULL;
 
@@ -210,8 +210,8 @@ static int state_load(struct machine *machine, const Segue__MachineState *messag
 	r = machine_vcpus_start(machine, err);
 	if (r < 0)
 		return r;
-	r = machine->engine_ops->load(machine->engine, message->engine.data, message->engine.len,
-				      err);
+	r = machine->engine_ops->load(machine->engine, message->engine.data,
+				      message->engine.len, err);
 	if (r < 0) {
 		error_prefix(err, "engine");
 		return r;

@@ -146,7 +146,6 @@ static void *vcpu_thread(void *context)
 	}
 }
 
-
 /* Signals for the whole process belong to the loop thread; a kick is sent to its thread. */
 static void signals_block(sigset_t *ret_old)
 {
@@ -207,8 +206,7 @@ void machine_vcpus_go(struct machine *machine)
 
 bool machine_vcpus_parked(struct machine *machine)
 {
-	return !machine->threads_started ||
-	       atomic_load(&machine->parked) == machine->n_vcpus;
+	return !machine->threads_started || atomic_load(&machine->parked) == machine->n_vcpus;
 }
 
 void machine_vcpus_join(struct machine *machine)

@@ -28,8 +28,12 @@ void fake_out(struct fake_vcpu *vcpu, struct vcpu_exit *exit, uint16_t port, uin
 {
 	vcpu->data[0] = value;
 	vcpu->answered = true;
-	*exit = (struct vcpu_exit){.kind = VCPU_EXIT_PIO, .address = port, .data = vcpu->data,
-				   .len = 1, .count = 1, .write = true};
+	*exit = (struct vcpu_exit){.kind = VCPU_EXIT_PIO,
+				   .address = port,
+				   .data = vcpu->data,
+				   .len = 1,
+				   .count = 1,
+				   .write = true};
 }
 
 void fake_store(struct fake_vcpu *vcpu, struct vcpu_exit *exit, uint64_t gpa, uint8_t value)
@@ -215,7 +219,8 @@ static int fake_contract(struct engine *engine, Segue__Contract *contract)
 	return 0;
 }
 
-static int fake_accept(struct engine *engine, const Segue__Contract *contract, struct error *err)
+static int fake_accept(struct engine *engine, const Segue__Contract *contract,
+		       struct error *err)
 {
 	(void)engine;
 	if (strcmp(contract->engine, "fake") != 0 || atomic_load(&fake_refuses))
@@ -224,23 +229,23 @@ static int fake_accept(struct engine *engine, const Segue__Contract *contract, s
 }
 
 const struct engine_ops fake_engine_ops = {
-	.name = "fake",
-	.probe = fake_probe,
-	.create = fake_create,
-	.destroy = fake_destroy,
-	.boot = fake_boot,
-	.vcpu = fake_vcpu,
-	.vcpu_run = fake_run,
-	.vcpu_settle = fake_settle,
-	.vcpu_kick = fake_kick,
-	.set_irq = fake_set_irq,
-	.signal_msi = fake_msi,
-	.notify_add = fake_notify,
-	.notify_remove = fake_notify,
-	.save = fake_save,
-	.load = fake_load,
-	.clock_freeze = fake_freeze,
-	.clock_release = fake_release,
-	.contract = fake_contract,
-	.accept = fake_accept,
+    .name = "fake",
+    .probe = fake_probe,
+    .create = fake_create,
+    .destroy = fake_destroy,
+    .boot = fake_boot,
+    .vcpu = fake_vcpu,
+    .vcpu_run = fake_run,
+    .vcpu_settle = fake_settle,
+    .vcpu_kick = fake_kick,
+    .set_irq = fake_set_irq,
+    .signal_msi = fake_msi,
+    .notify_add = fake_notify,
+    .notify_remove = fake_notify,
+    .save = fake_save,
+    .load = fake_load,
+    .clock_freeze = fake_freeze,
+    .clock_release = fake_release,
+    .contract = fake_contract,
+    .accept = fake_accept,
 };

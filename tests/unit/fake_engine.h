@@ -33,7 +33,7 @@ struct fake_engine {
 	atomic_uint boots, freezes, releases;
 	atomic_uint irqs; /* a bit a GSI: its level */
 	atomic_bool frozen;
-	uint64_t elapsed;  /* of the last release */
+	uint64_t elapsed; /* of the last release */
 	struct boot_state boot;
 };
 

@@ -9,28 +9,28 @@
 #include <unistd.h>
 
 /* A file that a loader takes for a bzImage, with code of the test's own at its entry. */
-#define FAKE_SECTORS  1u
-#define FAKE_CODE     ((1u + FAKE_SECTORS) * 512u) /* in the file */
-#define FAKE_ENTRY    0x200u                     /* in the code */
-#define FAKE_PREF     0x1000000u
-#define FAKE_INIT     0x100000u
+#define FAKE_SECTORS 1u
+#define FAKE_CODE    ((1u + FAKE_SECTORS) * 512u) /* in the file */
+#define FAKE_ENTRY   0x200u                       /* in the code */
+#define FAKE_PREF    0x1000000u
+#define FAKE_INIT    0x100000u
 
 static inline struct setup_header fake_header(void)
 {
 	return (struct setup_header){
-		.setup_sects = FAKE_SECTORS,
-		.boot_flag = 0xaa55,
-		.jump = 0x6aeb, /* to 0x26c, where the header ends */
-		.header = 0x53726448,
-		.version = 0x020f,
-		.loadflags = LOADED_HIGH,
-		.initrd_addr_max = 0x7fffffff,
-		.kernel_alignment = 0x200000,
-		.relocatable_kernel = 1,
-		.xloadflags = XLF_KERNEL_64,
-		.cmdline_size = 2047,
-		.pref_address = FAKE_PREF,
-		.init_size = FAKE_INIT,
+	    .setup_sects = FAKE_SECTORS,
+	    .boot_flag = 0xaa55,
+	    .jump = 0x6aeb, /* to 0x26c, where the header ends */
+	    .header = 0x53726448,
+	    .version = 0x020f,
+	    .loadflags = LOADED_HIGH,
+	    .initrd_addr_max = 0x7fffffff,
+	    .kernel_alignment = 0x200000,
+	    .relocatable_kernel = 1,
+	    .xloadflags = XLF_KERNEL_64,
+	    .cmdline_size = 2047,
+	    .pref_address = FAKE_PREF,
+	    .init_size = FAKE_INIT,
 	};
 }
 

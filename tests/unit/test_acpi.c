@@ -101,7 +101,7 @@ static void test_lengths(void)
 		size_t body, len;
 		uint8_t first;
 	} cases[] = {
-		{4, 1, 5}, {62, 1, 63}, {63, 2, 0x41}, {4093, 2, 0x4f}, {4094, 3, 0x81},
+	    {4, 1, 5}, {62, 1, 63}, {63, 2, 0x41}, {4093, 2, 0x4f}, {4094, 3, 0x81},
 	};
 	uint8_t zeros[5000] = {0};
 
@@ -121,9 +121,9 @@ static void test_lengths(void)
 static void test_encoding(void)
 {
 	static const uint8_t expected[] = {
-		0,    1,    0x0a, 2,    0x0a, 0xff, 0x0b, 0,    1,    0x0c, 0,   0,
-		1,    0,    0x0e, 0,    0,    0,    0,    1,    0,    0,    0,   '\\',
-		'_',  'S',  '5',  '_',  0x0c, 0x41, 0xd0, 0x0a, 0x08, 0x0d, 'a', 0,
+	    0,   1,   0x0a, 2,   0x0a, 0xff, 0x0b, 0,    1,    0x0c, 0,   0,
+	    1,   0,   0x0e, 0,   0,    0,    0,    1,    0,    0,    0,   '\\',
+	    '_', 'S', '5',  '_', 0x0c, 0x41, 0xd0, 0x0a, 0x08, 0x0d, 'a', 0,
 	};
 	struct aml aml = {0};
 
@@ -203,24 +203,24 @@ static void dump(const char *directory, const char *name, const struct buffer *b
 static void check_text(const char *text)
 {
 	static const char *const said[] = {
-		"Device (PCI0)",
-		"EisaId (\"PNP0A08\")",
-		"0xC0000000,         // Range Minimum",
-		"0xDFFFFFFF,         // Range Maximum",
-		"Name (_CBA, 0xE0000000)",
-		"Name (_HID, \"ACPI0013\"",
-		"Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive, ,, )",
-		"OperationRegion (GEDR, SystemMemory, 0xFE000000, 0x04)",
-		"Method (_EVT, 1, Serialized)",
-		"Notify (PWRB, 0x80)",
-		"EisaId (\"PNP0C0C\")",
-		"EisaId (\"PNP0501\")",
-		"Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, )",
-		"0x03F8,             // Range Minimum",
-		"Name (_HID, \"QEMU0001\")",
-		"0xFE001000,         // Address Base",
-		"Device (C001)",
-		"Name (\\_S5, Package (0x04)",
+	    "Device (PCI0)",
+	    "EisaId (\"PNP0A08\")",
+	    "0xC0000000,         // Range Minimum",
+	    "0xDFFFFFFF,         // Range Maximum",
+	    "Name (_CBA, 0xE0000000)",
+	    "Name (_HID, \"ACPI0013\"",
+	    "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive, ,, )",
+	    "OperationRegion (GEDR, SystemMemory, 0xFE000000, 0x04)",
+	    "Method (_EVT, 1, Serialized)",
+	    "Notify (PWRB, 0x80)",
+	    "EisaId (\"PNP0C0C\")",
+	    "EisaId (\"PNP0501\")",
+	    "Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, )",
+	    "0x03F8,             // Range Minimum",
+	    "Name (_HID, \"QEMU0001\")",
+	    "0xFE001000,         // Address Base",
+	    "Device (C001)",
+	    "Name (\\_S5, Package (0x04)",
 	};
 
 	for (unsigned i = 0; i < sizeof(said) / sizeof(said[0]); i++) {

@@ -102,11 +102,11 @@ static int boot(struct ram *ram, const struct setup_header *header, int initrd, 
 {
 	struct boot_state state = {0};
 	struct boot_files files = {
-		.kernel = fake_kernel(header, code, sizeof(code)),
-		.initrd = initrd,
-		.kernel_path = "/boot/vmlinuz",
-		.initrd_path = "/boot/initrd.img",
-		.cmdline = cmdline,
+	    .kernel = fake_kernel(header, code, sizeof(code)),
+	    .initrd = initrd,
+	    .kernel_path = "/boot/vmlinuz",
+	    .initrd_path = "/boot/initrd.img",
+	    .cmdline = cmdline,
 	};
 	int r = boot_load(ram, &files, 2, &state, err);
 
@@ -115,8 +115,8 @@ static int boot(struct ram *ram, const struct setup_header *header, int initrd, 
 		CU_ASSERT_EQUAL(state.boot_params, LAYOUT_BOOT_PARAMS);
 		CU_ASSERT_EQUAL(state.page_table, LAYOUT_PAGE_TABLE);
 		CU_ASSERT_EQUAL(state.gdt, LAYOUT_GDT);
-		CU_ASSERT_EQUAL(memcmp(ram_at(ram, state.entry, sizeof(code)), code, sizeof(code)),
-				0);
+		CU_ASSERT_EQUAL(
+		    memcmp(ram_at(ram, state.entry, sizeof(code)), code, sizeof(code)), 0);
 	}
 	return r;
 }
@@ -197,9 +197,9 @@ static uint64_t translate(struct ram *ram, uint64_t gva)
 	uint64_t entry = LAYOUT_PAGE_TABLE;
 
 	for (unsigned shift = 39; shift >= 21; shift -= 9) {
-		CU_ASSERT_EQUAL_FATAL(ram_read(ram, (entry & ~0xfffull) + (gva >> shift & 0x1ff) * 8,
-					       &entry, 8),
-				      0);
+		CU_ASSERT_EQUAL_FATAL(
+		    ram_read(ram, (entry & ~0xfffull) + (gva >> shift & 0x1ff) * 8, &entry, 8),
+		    0);
 		CU_ASSERT_EQUAL(entry & 3, 3);
 	}
 	CU_ASSERT_EQUAL(entry & 0x80, 0x80);
@@ -208,7 +208,8 @@ static uint64_t translate(struct ram *ram, uint64_t gva)
 
 static void test_tables(void)
 {
-	static const uint64_t at[] = {0, 0x1ff123, 0x200000, 0x3fffffff, 0x40000000, 0xffffffff};
+	static const uint64_t at[] = {0,          0x1ff123,   0x200000,
+				      0x3fffffff, 0x40000000, 0xffffffff};
 	struct setup_header header = fake_header();
 	struct ram *ram = NULL;
 	uint64_t gdt[4];
@@ -235,8 +236,9 @@ static void test_no_room(void)
 	CU_ASSERT_EQUAL_FATAL(ram_create(32 * MIB, &ram, NULL), 0);
 	header.init_size = 20 * MIB;
 	CU_ASSERT_EQUAL(boot(ram, &header, -1, "", &err), -ENOSPC);
-	CU_ASSERT_STRING_EQUAL(err.text, "/boot/vmlinuz: needs 36 MiB of guest memory to start, "
-					 "there are 32");
+	CU_ASSERT_STRING_EQUAL(err.text,
+			       "/boot/vmlinuz: needs 36 MiB of guest memory to start, "
+			       "there are 32");
 	header = fake_header();
 	err = (struct error){0};
 	memset(cmdline, 'c', sizeof(cmdline));

@@ -101,7 +101,8 @@ static void open_sized(struct world *world, unsigned cpus, uint64_t memory, bool
 	guest.entropy = entropy;
 	for (unsigned i = 0; i < FAKE_CPUS; i++)
 		atomic_store(&fake_steps[i], NULL);
-	if (machine_build(&loop, &guest, &fake_engine_ops, &observer, &world->machine, &err) < 0)
+	if (machine_build(&loop, &guest, &fake_engine_ops, &observer, &world->machine, &err) <
+	    0)
 		CU_FAIL_FATAL(err.text);
 	world->engine = (struct fake_engine *)machine_engine(world->machine);
 	world->reader = (struct console_reader){.output = on_output, .context = world};
@@ -318,8 +319,8 @@ static void test_bad_state(void)
 	buffer_done(&state);
 }
 
-static void refuse_contract(struct buffer *contract, unsigned cpus, uint64_t memory, bool entropy,
-			    const char *said)
+static void refuse_contract(struct buffer *contract, unsigned cpus, uint64_t memory,
+			    bool entropy, const char *said)
 {
 	struct world world;
 	struct error err = {0};
@@ -343,7 +344,8 @@ static void test_contract(void)
 	open_sized(&world, 2, 64u << 20, true);
 	CU_ASSERT_EQUAL(machine_contract(world.machine, &rich), 0);
 	CU_ASSERT_EQUAL(machine_accept(world.machine, rich.data, rich.len, NULL), 0);
-	CU_ASSERT_EQUAL(machine_accept(world.machine, (const uint8_t *)"\xff", 1, NULL), -EPROTO);
+	CU_ASSERT_EQUAL(machine_accept(world.machine, (const uint8_t *)"\xff", 1, NULL),
+			-EPROTO);
 	close_world(&world);
 	refuse_contract(&contract, 3, 64u << 20, false, "has 2 vCPUs, here it would have 3");
 	refuse_contract(&contract, 2, 32u << 20, false, "67108864 bytes of memory");
@@ -414,7 +416,8 @@ static void step_triple_fault(struct fake_vcpu *vcpu, struct vcpu_exit *exit)
 
 static void test_reset(void)
 {
-	static const fake_step ways[] = {step_reset_port, step_reset_keyboard, step_triple_fault};
+	static const fake_step ways[] = {step_reset_port, step_reset_keyboard,
+					 step_triple_fault};
 
 	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		struct world world;
@@ -424,7 +427,8 @@ static void test_reset(void)
 		/* What the kernel's image says is read anew. */
 		memset(ram_at(machine_ram(world.machine), FAKE_PREF + FAKE_ENTRY, 4), 0xee, 4);
 		machine_lock(world.machine);
-		bus_write(machine_ports(world.machine), LAYOUT_COM1 + 7, (const uint8_t *)"x", 1);
+		bus_write(machine_ports(world.machine), LAYOUT_COM1 + 7, (const uint8_t *)"x",
+			  1);
 		machine_unlock(world.machine);
 		atomic_store(&fake_steps[0], ways[i]);
 		for (unsigned j = 0; j < 2; j++)
@@ -434,9 +438,9 @@ static void test_reset(void)
 		CU_ASSERT_TRUE(in_order(&world));
 		CU_ASSERT_EQUAL(atomic_load(&world.engine->boots), 2);
 		CU_ASSERT_EQUAL(
-			memcmp(ram_at(machine_ram(world.machine), FAKE_PREF + FAKE_ENTRY, 4),
-			       "code", 4),
-			0);
+		    memcmp(ram_at(machine_ram(world.machine), FAKE_PREF + FAKE_ENTRY, 4),
+			   "code", 4),
+		    0);
 		uint8_t scratch[1];
 		machine_lock(world.machine);
 		bus_read(machine_ports(world.machine), LAYOUT_COM1 + 7, scratch, 1);

@@ -21,34 +21,34 @@ static int kernel_fd;
  * an interrupt that never comes.
  */
 static const uint8_t code[] = {
-	0xbb, 0x00, 0x00, 0x20, 0x00,             /* mov $0x200000, %ebx */
-	0xb9, 0x00, 0x02, 0x00, 0x00,             /* again: mov $0x200, %ecx */
-	0xff, 0xc9,                               /* wait: dec %ecx */
-	0x75, 0xfc,                               /* jnz wait */
-	0x66, 0xba, 0xf8, 0x03,                   /* mov $0x3f8, %dx */
-	0x8a, 0x03,                               /* mov (%rbx), %al */
-	0xee,                                     /* out %al, (%dx) */
-	0xfe, 0x03,                               /* incb (%rbx) */
-	0x66, 0xba, 0xfd, 0x03,                   /* mov $0x3fd, %dx */
-	0xec,                                     /* in (%dx), %al */
-	0xa8, 0x01,                               /* test $1, %al */
-	0x74, 0xe5,                               /* jz again */
-	0x66, 0xba, 0xf8, 0x03,                   /* mov $0x3f8, %dx */
-	0xec,                                     /* in (%dx), %al */
-	0x3c, 'r',                                /* cmp $'r', %al */
-	0x75, 0x07,                               /* jne 1f */
-	0xb0, 0x06,                               /* mov $6, %al */
-	0x66, 0xba, 0x02, 0x06,                   /* mov $0x602, %dx */
-	0xee,                                     /* out %al, (%dx) */
-	0x3c, 'o',                                /* 1: cmp $'o', %al */
-	0x75, 0x07,                               /* jne 2f */
-	0xb0, 0x34,                               /* mov $0x34, %al */
-	0x66, 0xba, 0x00, 0x06,                   /* mov $0x600, %dx */
-	0xee,                                     /* out %al, (%dx) */
-	0x3c, 'h',                                /* 2: cmp $'h', %al */
-	0x75, 0xc6,                               /* jne again */
-	0xf4,                                     /* 3: hlt */
-	0xeb, 0xfd,                               /* jmp 3b */
+    0xbb, 0x00, 0x00, 0x20, 0x00, /* mov $0x200000, %ebx */
+    0xb9, 0x00, 0x02, 0x00, 0x00, /* again: mov $0x200, %ecx */
+    0xff, 0xc9,                   /* wait: dec %ecx */
+    0x75, 0xfc,                   /* jnz wait */
+    0x66, 0xba, 0xf8, 0x03,       /* mov $0x3f8, %dx */
+    0x8a, 0x03,                   /* mov (%rbx), %al */
+    0xee,                         /* out %al, (%dx) */
+    0xfe, 0x03,                   /* incb (%rbx) */
+    0x66, 0xba, 0xfd, 0x03,       /* mov $0x3fd, %dx */
+    0xec,                         /* in (%dx), %al */
+    0xa8, 0x01,                   /* test $1, %al */
+    0x74, 0xe5,                   /* jz again */
+    0x66, 0xba, 0xf8, 0x03,       /* mov $0x3f8, %dx */
+    0xec,                         /* in (%dx), %al */
+    0x3c, 'r',                    /* cmp $'r', %al */
+    0x75, 0x07,                   /* jne 1f */
+    0xb0, 0x06,                   /* mov $6, %al */
+    0x66, 0xba, 0x02, 0x06,       /* mov $0x602, %dx */
+    0xee,                         /* out %al, (%dx) */
+    0x3c, 'o',                    /* 1: cmp $'o', %al */
+    0x75, 0x07,                   /* jne 2f */
+    0xb0, 0x34,                   /* mov $0x34, %al */
+    0x66, 0xba, 0x00, 0x06,       /* mov $0x600, %dx */
+    0xee,                         /* out %al, (%dx) */
+    0x3c, 'h',                    /* 2: cmp $'h', %al */
+    0x75, 0xc6,                   /* jne again */
+    0xf4,                         /* 3: hlt */
+    0xeb, 0xfd,                   /* jmp 3b */
 };
 
 struct world {

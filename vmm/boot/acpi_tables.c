@@ -9,15 +9,15 @@
 #define FADT_REVISION 6u
 #define FADT_MINOR    4u
 
-#define FADT_PROFILE        45u
-#define FADT_BOOT_ARCH      109u
-#define FADT_FLAGS          112u
-#define FADT_RESET_REG      116u
-#define FADT_RESET_VALUE    128u
-#define FADT_MINOR_VERSION  131u
-#define FADT_X_DSDT         140u
-#define FADT_SLEEP_CONTROL  244u
-#define FADT_SLEEP_STATUS   256u
+#define FADT_PROFILE       45u
+#define FADT_BOOT_ARCH     109u
+#define FADT_FLAGS         112u
+#define FADT_RESET_REG     116u
+#define FADT_RESET_VALUE   128u
+#define FADT_MINOR_VERSION 131u
+#define FADT_X_DSDT        140u
+#define FADT_SLEEP_CONTROL 244u
+#define FADT_SLEEP_STATUS  256u
 
 #define PROFILE_SERVER 4u
 
@@ -48,7 +48,7 @@ int acpi_fadt(struct buffer *bytes, uint64_t dsdt)
 	table[FADT_PROFILE] = PROFILE_SERVER;
 	le16_put(table + FADT_BOOT_ARCH, BOOT_NO_VGA | BOOT_NO_CLOCK);
 	le32_put(table + FADT_FLAGS, FLAG_WBINVD | FLAG_NO_POWER_BUTTON | FLAG_NO_SLEEP_BUTTON |
-					     FLAG_RESET_REG | FLAG_HARDWARE_REDUCED);
+					 FLAG_RESET_REG | FLAG_HARDWARE_REDUCED);
 	put_port(table + FADT_RESET_REG, LAYOUT_RESET);
 	table[FADT_RESET_VALUE] = LAYOUT_RESET_VALUE;
 	table[FADT_MINOR_VERSION] = FADT_MINOR;

@@ -94,15 +94,13 @@ static unsigned hex_digit(char digit)
 /* Three letters in five bits each, four digits in four (ACPI 6.4, 19.3.4 EISAID). */
 void aml_eisa_id(struct aml *aml, const char *id)
 {
-	unsigned letters = (unsigned)((id[0] & 0x1f) << 10 | (id[1] & 0x1f) << 5 | (id[2] & 0x1f));
-	unsigned digits = hex_digit(id[3]) << 12 | hex_digit(id[4]) << 8 | hex_digit(id[5]) << 4 |
-			  hex_digit(id[6]);
+	unsigned letters =
+	    (unsigned)((id[0] & 0x1f) << 10 | (id[1] & 0x1f) << 5 | (id[2] & 0x1f));
+	unsigned digits = hex_digit(id[3]) << 12 | hex_digit(id[4]) << 8 |
+			  hex_digit(id[5]) << 4 | hex_digit(id[6]);
 	uint8_t bytes[5] = {
-		AML_DWORD,
-		(uint8_t)(letters >> 8),
-		(uint8_t)letters,
-		(uint8_t)(digits >> 8),
-		(uint8_t)digits,
+	    AML_DWORD,       (uint8_t)(letters >> 8), (uint8_t)letters, (uint8_t)(digits >> 8),
+	    (uint8_t)digits,
 	};
 
 	aml_bytes(aml, bytes, sizeof(bytes));
@@ -120,7 +118,10 @@ void aml_open(struct aml *aml)
 /* PkgLength counts itself (20.2.4): 6 bits alone, or 4 and one to three more bytes. */
 static unsigned length_encode(size_t body, uint8_t *bytes)
 {
-	unsigned extra = body + 1 < 0x40 ? 0 : body + 2 < 0x1000 ? 1 : body + 3 < 0x100000 ? 2 : 3;
+	unsigned extra = body + 1 < 0x40       ? 0
+			 : body + 2 < 0x1000   ? 1
+			 : body + 3 < 0x100000 ? 2
+					       : 3;
 	size_t len = body + 1 + extra;
 
 	if (!extra) {

@@ -100,8 +100,8 @@ void aml_bus_window(struct aml *aml, uint16_t first, uint16_t last)
 
 void aml_memory_window(struct aml *aml, uint32_t base, uint32_t size)
 {
-	uint8_t bytes[26] = {RESOURCE_WINDOW_32, 23, 0, WINDOW_MEMORY, WINDOW_FIXED,
-			     MEMORY_WRITABLE};
+	uint8_t bytes[26] = {RESOURCE_WINDOW_32, 23,           0,
+			     WINDOW_MEMORY,      WINDOW_FIXED, MEMORY_WRITABLE};
 
 	le32_put(bytes + 10, base);
 	le32_put(bytes + 14, base + (size - 1));

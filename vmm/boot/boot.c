@@ -84,10 +84,10 @@ int boot_load(struct ram *ram, const struct boot_files *files, unsigned cpus,
 	if (r < 0)
 		return r;
 	*ret_boot = (struct boot_state){
-		.entry = entry,
-		.boot_params = LAYOUT_BOOT_PARAMS,
-		.page_table = LAYOUT_PAGE_TABLE,
-		.gdt = LAYOUT_GDT,
+	    .entry = entry,
+	    .boot_params = LAYOUT_BOOT_PARAMS,
+	    .page_table = LAYOUT_PAGE_TABLE,
+	    .gdt = LAYOUT_GDT,
 	};
 	return 0;
 }

@@ -14,7 +14,7 @@
 #define HEADER_MAGIC    0x53726448u /* "HdrS" */
 #define HEADER_BASE     0x202u      /* the byte at 0x201 counts from here */
 #define BOOT_FLAG       0xaa55u
-#define PROTOCOL_MIN    0x020cu     /* 2.12: xloadflags */
+#define PROTOCOL_MIN    0x020cu /* 2.12: xloadflags */
 #define SECTOR          512u
 #define ENTRY_64        0x200u
 #define CMDLINE_DEFAULT 255u
@@ -36,7 +36,8 @@ static int header_read(int fd, struct setup_header *header, struct error *err)
 	/* The second byte of the jump instruction at 0x200 tells where the header ends. */
 	len = HEADER_BASE + (header->jump >> 8) - HEADER_AT;
 	if (len < HEADER_NEEDED)
-		return error_set(err, -EINVAL, "its setup header ends early, after %u bytes", len);
+		return error_set(err, -EINVAL, "its setup header ends early, after %u bytes",
+				 len);
 	if (len < sizeof(*header))
 		memset((uint8_t *)header + len, 0, sizeof(*header) - len);
 	return 0;
@@ -73,8 +74,8 @@ static int image_code(int fd, struct bzimage *image, struct error *err)
 	/* The size is told in paragraphs; the last one may be cut short. */
 	if (said >= image->code_len + 16)
 		return error_set(err, -EINVAL,
-				 "cut short: %" PRIu64 " bytes of code of %" PRIu64, image->code_len,
-				 said);
+				 "cut short: %" PRIu64 " bytes of code of %" PRIu64,
+				 image->code_len, said);
 	/* What follows is a signature, of no interest here. */
 	if (said && said < image->code_len)
 		image->code_len = said;
@@ -168,7 +169,8 @@ int bzimage_load_initrd(const struct bzimage *image, int fd, struct ram *ram, ui
 		return error_system(err, (int)size, "cannot be read");
 	if (top < bottom || len > top - bottom)
 		return error_set(err, -ENOSPC,
-				 "%" PRIu64 " MiB do not fit into the guest's memory beside its "
+				 "%" PRIu64
+				 " MiB do not fit into the guest's memory beside its "
 				 "kernel",
 				 len >> 20);
 	gpa = (top - len) & ~(uint64_t)(RAM_PAGE - 1);

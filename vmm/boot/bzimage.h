@@ -16,10 +16,10 @@ struct bzimage {
 	struct setup_header header; /* as in the file, zero behind the length it tells */
 	uint64_t code_offset;       /* of the protected-mode code in the file */
 	uint64_t code_len;
-	uint64_t load;              /* gpa where it goes */
-	uint64_t need;              /* bytes it uses there before it looks for memory */
-	uint64_t initrd_top;        /* gpa an initrd must end below */
-	uint64_t cmdline_max;       /* longest command line, without the final zero */
+	uint64_t load;        /* gpa where it goes */
+	uint64_t need;        /* bytes it uses there before it looks for memory */
+	uint64_t initrd_top;  /* gpa an initrd must end below */
+	uint64_t cmdline_max; /* longest command line, without the final zero */
 };
 
 /* Reads and checks the header. Errors say what is wrong, not with which file. */

@@ -12,8 +12,8 @@
  * that a kernel replaced in place is taken up by the next reboot.
  */
 struct boot_files {
-	int kernel;       /* descriptor */
-	int initrd;       /* descriptor, -1: none */
+	int kernel; /* descriptor */
+	int initrd; /* descriptor, -1: none */
 	char *kernel_path;
 	char *initrd_path;
 	char *cmdline;

@@ -4,9 +4,9 @@
 #include "proto/le.h"
 #include "vmm/layout.h"
 
-#define ENTRIES    512u
+#define ENTRIES     512u
 #define DIRECTORIES 4u /* 1 GiB each */
-#define PAGES      (2u + DIRECTORIES)
+#define PAGES       (2u + DIRECTORIES)
 
 /* Intel SDM volume 3, 4.5: present and writable; and, in a directory, a page of 2 MiB. */
 #define ENTRY_TABLE 0x03u

@@ -89,10 +89,10 @@ static void ged_destroy(struct device *device)
 }
 
 static const struct device_ops ged_device = {
-	.reset = ged_reset,
-	.save = ged_save,
-	.load = ged_load,
-	.destroy = ged_destroy,
+    .reset = ged_reset,
+    .save = ged_save,
+    .load = ged_load,
+    .destroy = ged_destroy,
 };
 
 int ged_add(struct machine *machine, struct ged **ret_ged, struct error *err)
@@ -102,7 +102,8 @@ int ged_add(struct machine *machine, struct ged **ret_ged, struct error *err)
 
 	if (!ged)
 		return error_set(err, -ENOMEM, "no memory for the event device");
-	ged->device = (struct device){.ops = &ged_device, .name = "ged", .contract = "events 0x1"};
+	ged->device =
+	    (struct device){.ops = &ged_device, .name = "ged", .contract = "events 0x1"};
 	ged->machine = machine;
 	r = bus_add(machine_memory(machine), LAYOUT_GED, LAYOUT_GED_SIZE, &ged_ops, ged);
 	if (r < 0) {

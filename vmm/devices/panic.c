@@ -59,7 +59,8 @@ static int panic_save(struct device *device, struct buffer *state)
 	return buffer_pack(state, &message.base);
 }
 
-static int panic_load(struct device *device, const uint8_t *state, size_t len, struct error *err)
+static int panic_load(struct device *device, const uint8_t *state, size_t len,
+		      struct error *err)
 {
 	struct panic *panic = (struct panic *)device;
 	Segue__PanicState *message = segue__panic_state__unpack(NULL, len, state);
@@ -80,10 +81,10 @@ static void panic_destroy(struct device *device)
 }
 
 static const struct device_ops panic_device = {
-	.reset = panic_reset,
-	.save = panic_save,
-	.load = panic_load,
-	.destroy = panic_destroy,
+    .reset = panic_reset,
+    .save = panic_save,
+    .load = panic_load,
+    .destroy = panic_destroy,
 };
 
 int panic_add(struct machine *machine, struct error *err)
@@ -93,10 +94,11 @@ int panic_add(struct machine *machine, struct error *err)
 
 	if (!panic)
 		return error_set(err, -ENOMEM, "no memory for the panic device");
-	panic->device = (struct device){
-		.ops = &panic_device, .name = "panic", .contract = "events 0x3"};
+	panic->device =
+	    (struct device){.ops = &panic_device, .name = "panic", .contract = "events 0x3"};
 	panic->machine = machine;
-	r = bus_add(machine_memory(machine), LAYOUT_PANIC, LAYOUT_PANIC_SIZE, &panic_ops, panic);
+	r = bus_add(machine_memory(machine), LAYOUT_PANIC, LAYOUT_PANIC_SIZE, &panic_ops,
+		    panic);
 	if (r < 0) {
 		free(panic);
 		return error_system(err, r, "panic device");

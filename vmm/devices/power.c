@@ -37,11 +37,12 @@ static void sleep_write(void *device, uint64_t offset, const uint8_t *data, unsi
 	unsigned type = data[0] >> 2 & 7;
 
 	if (offset == 1) {
-		power->status &= (uint8_t)~(data[0] & SLEEP_WAKE);
+		power->status &= (uint8_t) ~(data[0] & SLEEP_WAKE);
 		return;
 	}
 	if (len == 1 && (data[0] & SLEEP_ENABLE) && type == POWER_SOFT_OFF)
-		machine_report(power->machine, MACHINE_POWERED_OFF, "the guest switched itself off");
+		machine_report(power->machine, MACHINE_POWERED_OFF,
+			       "the guest switched itself off");
 }
 
 static void reset_write(void *device, uint64_t offset, const uint8_t *data, unsigned len)
@@ -92,7 +93,8 @@ static int power_save(struct device *device, struct buffer *state)
 	return buffer_pack(state, &message.base);
 }
 
-static int power_load(struct device *device, const uint8_t *state, size_t len, struct error *err)
+static int power_load(struct device *device, const uint8_t *state, size_t len,
+		      struct error *err)
 {
 	struct power *power = (struct power *)device;
 	Segue__PowerState *message = segue__power_state__unpack(NULL, len, state);
@@ -116,10 +118,10 @@ static void power_destroy(struct device *device)
 }
 
 static const struct device_ops power_device = {
-	.reset = power_reset,
-	.save = power_save,
-	.load = power_load,
-	.destroy = power_destroy,
+    .reset = power_reset,
+    .save = power_save,
+    .load = power_load,
+    .destroy = power_destroy,
 };
 
 int power_add(struct machine *machine, struct error *err)
@@ -130,7 +132,8 @@ int power_add(struct machine *machine, struct error *err)
 
 	if (!power)
 		return error_set(err, -ENOMEM, "no memory for the power registers");
-	power->device = (struct device){.ops = &power_device, .name = "power", .contract = "acpi"};
+	power->device =
+	    (struct device){.ops = &power_device, .name = "power", .contract = "acpi"};
 	power->machine = machine;
 	r = bus_add(ports, LAYOUT_SLEEP, SLEEP_PORTS, &sleep_ops, power);
 	if (r == 0)

@@ -103,7 +103,8 @@ static int serial_save(struct device *device, struct buffer *state)
 	return buffer_pack(state, &message.base);
 }
 
-static int serial_load(struct device *device, const uint8_t *state, size_t len, struct error *err)
+static int serial_load(struct device *device, const uint8_t *state, size_t len,
+		       struct error *err)
 {
 	struct serial *serial = (struct serial *)device;
 	Segue__SerialState *message = segue__serial_state__unpack(NULL, len, state);
@@ -129,12 +130,12 @@ static void serial_destroy(struct device *device)
 }
 
 static const struct device_ops serial_device = {
-	.reset = serial_reset,
-	.quiesce = serial_quiesce,
-	.resume = serial_resume,
-	.save = serial_save,
-	.load = serial_load,
-	.destroy = serial_destroy,
+    .reset = serial_reset,
+    .quiesce = serial_quiesce,
+    .resume = serial_resume,
+    .save = serial_save,
+    .load = serial_load,
+    .destroy = serial_destroy,
 };
 
 int serial_add(struct machine *machine, struct console *console, struct error *err)
@@ -145,7 +146,7 @@ int serial_add(struct machine *machine, struct console *console, struct error *e
 	if (!serial)
 		return error_set(err, -ENOMEM, "no memory for the serial port");
 	serial->device = (struct device){
-		.ops = &serial_device, .name = "serial0", .contract = "16550a 0x3f8"};
+	    .ops = &serial_device, .name = "serial0", .contract = "16550a 0x3f8"};
 	serial->machine = machine;
 	serial->console = console;
 	uart_reset(&serial->uart);

@@ -170,7 +170,7 @@ static void write_mcr(struct uart *uart, uint8_t value)
 	uart->mcr = value & MCR_BITS;
 	new = lines(uart);
 	delta = (uint8_t)((old ^ new) >> 4);
-	if (new & UART_MSR_RI) /* only its trailing edge counts */
+	if (new &UART_MSR_RI) /* only its trailing edge counts */
 		delta &= (uint8_t)~UART_MSR_TERI;
 	uart->msr = (uint8_t)(new | (uart->msr & UART_MSR_ANY_DELTA) | delta);
 }
@@ -225,16 +225,16 @@ void uart_save(struct uart *uart, Segue__SerialState *message)
 int uart_load(struct uart *uart, const Segue__SerialState *message, struct error *err)
 {
 	struct uart loaded = {
-		.ier = (uint8_t)(message->ier & IER_BITS),
-		.fcr = (uint8_t)(message->fcr & FCR_BITS),
-		.lcr = (uint8_t)message->lcr,
-		.mcr = (uint8_t)(message->mcr & MCR_BITS),
-		.msr = (uint8_t)message->msr,
-		.scr = (uint8_t)message->scr,
-		.dll = (uint8_t)message->dll,
-		.dlm = (uint8_t)message->dlm,
-		.thr_pending = message->thr_pending,
-		.n_received = (unsigned)message->received.len,
+	    .ier = (uint8_t)(message->ier & IER_BITS),
+	    .fcr = (uint8_t)(message->fcr & FCR_BITS),
+	    .lcr = (uint8_t)message->lcr,
+	    .mcr = (uint8_t)(message->mcr & MCR_BITS),
+	    .msr = (uint8_t)message->msr,
+	    .scr = (uint8_t)message->scr,
+	    .dll = (uint8_t)message->dll,
+	    .dlm = (uint8_t)message->dlm,
+	    .thr_pending = message->thr_pending,
+	    .n_received = (unsigned)message->received.len,
 	};
 
 	if (message->received.len > uart_room(&loaded))

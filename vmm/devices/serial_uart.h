@@ -27,7 +27,8 @@ bool uart_write(struct uart *uart, unsigned port, uint8_t value);
 bool uart_receive(struct uart *uart, uint8_t value);
 bool uart_interrupt(const struct uart *uart); /* the level of its interrupt */
 
-void uart_save(struct uart *uart, Segue__SerialState *message); /* which then points into UART */
+void uart_save(struct uart *uart,
+	       Segue__SerialState *message); /* which then points into UART */
 int uart_load(struct uart *uart, const Segue__SerialState *message, struct error *err);
 
 #endif
