@@ -123,7 +123,9 @@ static int tscs_set_by_offset(const struct kvm_engine *e, uint64_t forward)
 
 /*
  * KVM takes values written within a second of each other, and apart by no more than that
- * time, as meant to be equal, and gives them one offset (kvm_synchronize_tsc()).
+ * time, as meant to be equal, and gives them one offset (kvm_synchronize_tsc()). So a
+ * guest that resumes on its own host after a short pause keeps a TSC that went on; kvmclock,
+ * which is set, tells it the time all the same.
  */
 static int tscs_set_by_msr(const struct kvm_engine *e, uint64_t forward)
 {

@@ -44,11 +44,20 @@ static bool msr_is_clock(uint32_t msr)
 	return msr == MSR_TSC || msr == MSR_TSC_DEADLINE;
 }
 
+/*
+ * The synthetic registers of Hyper-V and Xen, which guests here are not told of. Some are
+ * clocks of their own, and none is worth its time in a blackout.
+ */
+static bool msr_is_foreign(uint32_t msr)
+{
+	return msr >= 0x40000000 && msr < 0x40001000;
+}
+
 static void msr_try(struct kvm_engine *e, uint32_t msr)
 {
 	uint64_t value;
 
-	if (e->n_msrs == KVM_MSRS_MAX || msr_is_clock(msr))
+	if (e->n_msrs == KVM_MSRS_MAX || msr_is_clock(msr) || msr_is_foreign(msr))
 		return;
 	for (unsigned i = 0; i < e->n_msrs; i++) {
 		if (e->msrs[i] == msr)
