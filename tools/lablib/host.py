@@ -47,7 +47,7 @@ def kernel_arguments(lab, name, host):
     words = ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "nokaslr", "audit=0",
              "tsc=reliable", "cryptomgr.notests", "random.trust_cpu=on", "net.ifnames=0",
              f"lab.name={name}", f"lab.index={host['index']}", f"lab.mtu={conf['mtu']}",
-             f"lab.modules={conf['modules']}", f"lab.lib={HERE}", f"lab.rdma={int(conf['rdma'])}"]
+             f"lab.lib={HERE}", f"lab.rdma={int(conf['rdma'])}"]
     if conf["see"]:
         words.append("lab.see=" + ",".join(conf["see"]))
     for key, value in host["options"].items():
@@ -69,6 +69,7 @@ def qemu_arguments(lab, name):
         "-append", kernel_arguments(lab, name, host), "-device", "virtio-rng-pci",
     ]
     argv += _shared_directory("root", "/", True) + _shared_directory("live", "/", True)
+    argv += _shared_directory("modules", conf["modules"], True)
     argv += _shared_directory("share", lab.share, False)
     mac = f"52:54:00:77:%02x:{host['index']:02x}"
     argv += ["-netdev", "user,id=ctl,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:1",
