@@ -7,10 +7,11 @@
 /* What net.c (the device) and net_data.c (frames) share. */
 enum { NET_RX, NET_TX, NET_CTRL, NET_QUEUES };
 
-#define NET_MAC       6u
-#define NET_HEADER    12u                   /* struct virtio_net_hdr_mrg_rxbuf */
-#define NET_FRAME_MAX (65550u + NET_HEADER) /* a segment of 64 KiB with its headers (5.1.6.3)  \
-					     */
+#define NET_MAC    6u
+#define NET_HEADER 12u /* struct virtio_net_hdr_mrg_rxbuf */
+#define NET_FRAME_MAX                                                                          \
+	(65550u + NET_HEADER) /* a segment of 64 KiB with its headers (5.1.6.3)                \
+			       */
 
 struct net {
 	struct virtio v;
