@@ -4,7 +4,7 @@ import json
 import signal
 import time
 
-from labtest import EXIT_REFUSED, STATE, Clock, Guest, disk_files, expect, remote, say
+from labtest import EXIT_REFUSED, STATE, Clock, Guest, disk_files, expect, say
 
 MEMVERIFY = ["memverify", "--mib", "96", "--threads", "2", "--rate", "1500"]
 CLOCKWATCH = ["clockwatch", "--serve", "6000"]
@@ -245,6 +245,29 @@ def reboot_in_mid_move(bed, _):
         guest.end()
 
 
+def begin_move(bed, guest, listen):
+    """Start a slow move and come back when it is under way."""
+    bed.start(guest.at, [
+        "/bin/bash", "-c", f"rm -f /run/move.code; {bed.build}/tools/segue/segue "
+        f"--state-dir {STATE} move {guest.name} --to {listen} --json --bandwidth 10M "
+        ">/run/move.json 2>&1; echo $? >/run/move.code"])
+    time.sleep(3)
+    expect(guest.state(guest.at) == "moving", f"{guest.state(guest.at)}: not moving yet")
+
+
+def end_of_move(bed, guest):
+    """Wait for the move to end, which it must, and with a failure."""
+    for _ in range(400):
+        code = bed.sh(guest.at, "cat /run/move.code 2>/dev/null; true").strip()
+        if code:
+            break
+        time.sleep(0.3)
+    expect(code not in ("", "0"), f"the move ended with {code!r}")
+    say(f"move: exit {code}: {bed.sh(guest.at, 'tail -c 300 /run/move.json').strip()}")
+    expect(guest.state(guest.at) == "running", f"{guest.at}: {guest.state(guest.at)}")
+    check_memory(guest)
+
+
 @case
 def network_cut_in_mid_move(bed, _):
     """a move whose network is cut leaves the guest running at its source"""
@@ -253,24 +276,9 @@ def network_cut_in_mid_move(bed, _):
         guest.start(bed.hosts[0])
         listen, why = guest.receive(bed.hosts[1])
         expect(listen, why)
-        move = remote.Execution(bed.lab, guest.at, [
-            "/bin/bash", "-c", f"{bed.build}/tools/segue/segue --state-dir {STATE} move "
-            f"{guest.name} --to {listen} --json --bandwidth 10M >/run/move.json 2>&1; "
-            "echo $? >/run/move.code"], detach=True)
-        move.run(lambda kind, data: None)
-        time.sleep(3)
-        expect(guest.state(guest.at) == "moving", f"{guest.state(guest.at)}: not moving yet")
+        begin_move(bed, guest, listen)
         bed.cut(bed.hosts[1])
-        code = ""
-        for _ in range(400):
-            code = bed.sh(guest.at, "cat /run/move.code 2>/dev/null; true").strip()
-            if code:
-                break
-            time.sleep(0.3)
-        expect(code not in ("", "0"), f"the move ended with {code!r}")
-        say(f"move: exit {code}: {bed.sh(guest.at, 'tail -c 300 /run/move.json')}")
-        expect(guest.state(guest.at) == "running", f"{guest.at}: {guest.state(guest.at)}")
-        check_memory(guest)
+        end_of_move(bed, guest)
         bed.heal(bed.hosts[1])
         expect(guest.running_at() == [guest.at], f"it runs at {guest.running_at()}")
         bed.segue(bed.hosts[1], "stop", guest.name, "--force")
@@ -289,21 +297,9 @@ def destination_loses_power(bed, _):
         guest.start(bed.hosts[0])
         listen, why = guest.receive(bed.hosts[1])
         expect(listen, why)
-        bed.start(guest.at, [
-            "/bin/bash", "-c", f"{bed.build}/tools/segue/segue --state-dir {STATE} move "
-            f"{guest.name} --to {listen} --json --bandwidth 10M >/run/move.json 2>&1; "
-            "echo $? >/run/power.code"])
-        time.sleep(3)
-        expect(guest.state(guest.at) == "moving", f"{guest.state(guest.at)}: not moving yet")
+        begin_move(bed, guest, listen)
         bed.lab.kill(bed.hosts[1])
-        for _ in range(400):
-            code = bed.sh(guest.at, "cat /run/power.code 2>/dev/null; true").strip()
-            if code:
-                break
-            time.sleep(0.3)
-        expect(code not in ("", "0"), f"the move ended with {code!r}")
-        expect(guest.state(guest.at) == "running", f"{guest.at}: {guest.state(guest.at)}")
-        check_memory(guest)
+        end_of_move(bed, guest)
         bed.power_cycle(bed.hosts[1])
         guest.move()
         check_memory(guest)
