@@ -36,7 +36,8 @@
 #define LAYOUT_CMDLINE     0x00020000ull
 #define LAYOUT_CMDLINE_MAX 0x00010000ull
 #define LAYOUT_ACPI        0x000e0000ull /* RSDP first */
-#define LAYOUT_ACPI_END    0x00100000ull
+#define LAYOUT_ACPI_END    0x000ffff0ull
+#define LAYOUT_FIRMWARE    0x000ffff0ull /* the processor's reset vector in real mode */
 #define LAYOUT_KERNEL      0x00100000ull
 
 #endif

@@ -218,6 +218,8 @@ static void test_tables(void)
 	CU_ASSERT_EQUAL(boot(ram, &header, -1, "", NULL), 0);
 	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++)
 		CU_ASSERT_EQUAL(translate(ram, at[i]), at[i]);
+	/* Where Linux jumps to for a reboot: al = the value, dx = the port, out. */
+	CU_ASSERT_EQUAL(memcmp(ram_at(ram, 0xffff0, 6), "\xb0\x06\xba\x02\x06\xee", 6), 0);
 	ram_read(ram, LAYOUT_GDT, gdt, sizeof(gdt));
 	CU_ASSERT_EQUAL(gdt[0x10 / 8] >> 53 & 1, 1); /* long mode */
 	CU_ASSERT_EQUAL(gdt[0x10 / 8] >> 40 & 0xfb, 0x9b);

@@ -62,6 +62,8 @@ static int boot_tables(struct ram *ram, unsigned cpus, const struct bzimage *ima
 	if (r == 0)
 		r = tables_pages(ram);
 	if (r == 0)
+		r = tables_firmware(ram);
+	if (r == 0)
 		r = acpi_write(ram, cpus);
 	if (r == 0)
 		r = params_write(ram, image, initrd, initrd_len);

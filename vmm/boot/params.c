@@ -31,7 +31,7 @@ static void e820_fill(struct boot_params *params, const struct ram *ram)
 	unsigned n = ram_slots(ram, &slots);
 
 	e820_add(params, 0, LOW_END, E820_RAM);
-	e820_add(params, LAYOUT_ACPI, LAYOUT_ACPI_END, E820_ACPI);
+	e820_add(params, LAYOUT_ACPI, LAYOUT_KERNEL, E820_ACPI);
 	e820_add(params, LAYOUT_KERNEL, slots[0].size, E820_RAM);
 	/* Linux believes in ECAM only when the map says that it is taken. */
 	e820_add(params, LAYOUT_ECAM, LAYOUT_ECAM + LAYOUT_ECAM_SIZE, E820_RESERVED);

@@ -35,3 +35,20 @@ int tables_pages(struct ram *ram)
 		le64_put(pages[2 + i / ENTRIES] + 8 * (i % ENTRIES), i << 21 | ENTRY_2M);
 	return ram_write(ram, at, pages, sizeof(pages));
 }
+
+int tables_firmware(struct ram *ram)
+{
+	static const uint8_t code[] = {
+	    0xb0,
+	    LAYOUT_RESET_VALUE, /* mov $LAYOUT_RESET_VALUE, %al */
+	    0xba,
+	    LAYOUT_RESET & 0xff,
+	    LAYOUT_RESET >> 8, /* mov $LAYOUT_RESET, %dx */
+	    0xee,              /* out %al, (%dx) */
+	    0xf4,              /* 1: hlt */
+	    0xeb,
+	    0xfd, /* jmp 1b */
+	};
+
+	return ram_write(ram, LAYOUT_FIRMWARE, code, sizeof(code));
+}

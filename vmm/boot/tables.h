@@ -10,5 +10,11 @@
 int tables_gdt(struct ram *ram);
 /* At LAYOUT_PAGE_TABLE, mapping the first 4 GiB onto themselves in pages of 2 MiB. */
 int tables_pages(struct ram *ram);
+/*
+ * At LAYOUT_FIRMWARE, all the firmware there is: it resets the machine. On hardware-reduced
+ * ACPI without EFI, Linux reboots by a jump to f000:fff0 in real mode and uses no reset
+ * register (reboot_init() in its arch/x86/kernel/reboot.c).
+ */
+int tables_firmware(struct ram *ram);
 
 #endif
