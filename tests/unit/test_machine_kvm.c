@@ -17,8 +17,8 @@ static int kernel_fd;
 
 /*
  * Counts aloud: COM1 gets the low byte of a counter in memory, which is thus state in RAM,
- * while its place is kept in a register. 'r' typed resets, 'o' switches off, 'h' waits for
- * an interrupt that never comes.
+ * while its place is kept in a register. 'r' typed resets, 't' triple faults, 'o' switches off,
+ * 'h' waits for an interrupt that never comes.
  */
 static const uint8_t code[] = {
     0xbb, 0x00, 0x00, 0x20, 0x00, /* mov $0x200000, %ebx */
@@ -45,10 +45,13 @@ static const uint8_t code[] = {
     0xb0, 0x34,                   /* mov $0x34, %al */
     0x66, 0xba, 0x00, 0x06,       /* mov $0x600, %dx */
     0xee,                         /* out %al, (%dx) */
-    0x3c, 'h',                    /* 2: cmp $'h', %al */
-    0x75, 0xc6,                   /* jne again */
-    0xf4,                         /* 3: hlt */
-    0xeb, 0xfd,                   /* jmp 3b */
+    0x3c, 't',                    /* 2: cmp $'t', %al */
+    0x75, 0x02,                   /* jne 3f */
+    0x0f, 0x0b,                   /* ud2 */
+    0x3c, 'h',                    /* 3: cmp $'h', %al */
+    0x75, 0xc0,                   /* jne again */
+    0xf4,                         /* 4: hlt */
+    0xeb, 0xfd,                   /* jmp 4b */
 };
 
 struct world {
@@ -226,7 +229,7 @@ static void test_reset(void)
 	start(&world);
 	UNTIL(world.n_said > 3);
 	for (unsigned i = 1; i <= 3; i++) {
-		type(&world, 'r');
+		type(&world, i == 2 ? 't' : 'r');
 		UNTIL(world.events[MACHINE_REBOOTED] == i);
 		said = world.n_said;
 		UNTIL(world.n_said > said + 3);
