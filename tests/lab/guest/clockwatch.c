@@ -44,9 +44,9 @@ struct watched {
 };
 
 static struct watched watched[] = {
-	{.clock = CLOCK_MONOTONIC, .name = "monotonic"},
-	{.clock = CLOCK_REALTIME, .name = "realtime"},
-	{.clock = CLOCK_BOOTTIME, .name = "boottime"},
+    {.clock = CLOCK_MONOTONIC, .name = "monotonic"},
+    {.clock = CLOCK_REALTIME, .name = "realtime"},
+    {.clock = CLOCK_BOOTTIME, .name = "boottime"},
 };
 static struct gap gaps[MAX_CPUS];
 static _Atomic uint64_t ticks[MAX_CPUS];
@@ -101,8 +101,8 @@ static void report(FILE *to, const char *command)
 		if (strcmp(command, "reset") == 0)
 			gaps[i].longest = 0;
 	}
-	fprintf(to, "{\"ticks\": %lu, \"cpus\": %u, \"longest_gap_ms\": %.3f", (unsigned long)all,
-		cpu_count, (double)longest / 1e6);
+	fprintf(to, "{\"ticks\": %lu, \"cpus\": %u, \"longest_gap_ms\": %.3f",
+		(unsigned long)all, cpu_count, (double)longest / 1e6);
 	for (unsigned int i = 0; i < 3; i++)
 		fprintf(to, ", \"%s_backwards\": %lu, \"%s_worst_ns\": %lu", watched[i].name,
 			(unsigned long)watched[i].backwards, watched[i].name,
@@ -182,7 +182,8 @@ static void judge(struct survey *survey, const struct clocks *theirs, uint64_t b
 		return;
 	offset_add(&survey->monotonic, (int64_t)(le64toh(theirs->monotonic) - middle),
 		   !survey->used);
-	offset_add(&survey->realtime, (int64_t)(le64toh(theirs->realtime) - real), !survey->used);
+	offset_add(&survey->realtime, (int64_t)(le64toh(theirs->realtime) - real),
+		   !survey->used);
 	survey->used++;
 }
 

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_FILES   64
+#define MAX_FILES    64
 #define MAX_TRANSFER 65536
 
 struct file {
@@ -50,7 +50,7 @@ static uint64_t draw(uint64_t below)
 }
 
 __attribute__((format(printf, 2, 3))) static void wrong(const struct file *file,
-							 const char *format, ...)
+							const char *format, ...)
 {
 	char text[160];
 	va_list args;
@@ -125,7 +125,8 @@ static void op_write(struct file *file)
 	fill(file->model + at, len);
 	done = pwrite(file->fd, file->model + at, len, (off_t)at);
 	if (done != (ssize_t)len)
-		wrong(file, "write of %zu at %zu gave %zd (%s)", len, at, done, strerror(errno));
+		wrong(file, "write of %zu at %zu gave %zd (%s)", len, at, done,
+		      strerror(errno));
 	bytes_written += len;
 }
 
@@ -257,8 +258,9 @@ static void finish(FILE *to)
 static void report(FILE *to, const char *command)
 {
 	pthread_mutex_lock(&lock);
-	fprintf(to, "{\"operations\": %lu, \"written\": %lu, \"read\": %lu", (unsigned long)operations,
-		(unsigned long)bytes_written, (unsigned long)bytes_read);
+	fprintf(to, "{\"operations\": %lu, \"written\": %lu, \"read\": %lu",
+		(unsigned long)operations, (unsigned long)bytes_written,
+		(unsigned long)bytes_read);
 	if (strcmp(command, "finish") == 0)
 		finish(to);
 	fprintf(to, ", \"errors\": %lu, \"first_error\": \"%s\", \"longest_gap_ms\": %.3f}",

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE_WORDS 512
+#define PAGE_WORDS  512
 #define MAX_THREADS 16
 
 enum content { RANDOM, TEXT, DELTA, ZERO, MIXED };
@@ -127,7 +127,6 @@ static void *worker_run(void *context)
 	return NULL;
 }
 
-
 static void report(FILE *to, const char *command)
 {
 	uint64_t pages = 0, passes = UINT64_MAX, gap = 0;
@@ -140,7 +139,8 @@ static void report(FILE *to, const char *command)
 		if (workers[i].gap.longest > gap)
 			gap = workers[i].gap.longest;
 	}
-	fprintf(to, "{\"pages\": %lu, \"passes\": %lu, \"errors\": %lu, \"longest_gap_ms\": %.3f",
+	fprintf(to,
+		"{\"pages\": %lu, \"passes\": %lu, \"errors\": %lu, \"longest_gap_ms\": %.3f",
 		(unsigned long)pages, (unsigned long)passes, (unsigned long)errors,
 		(double)gap / 1e6);
 	if (first_error.known)

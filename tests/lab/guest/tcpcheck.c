@@ -7,8 +7,8 @@
  *   tcpcheck --connect ADDRESS:PORT --seconds S [--rate BYTES/S]
  *
  * The client begins with a seed of eight bytes. When its time is up, or at SIGUSR1, it ends its
- * direction; the server then ends its own, after saying in 16 bytes how much it got and sent before. So what
- * was lost at the very end shows as well.
+ * direction; the server then ends its own, after saying in 16 bytes how much it got and sent
+ * before. So what was lost at the very end shows as well.
  */
 #include "common.h"
 
@@ -24,8 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHUNK 16384
-#define TAIL 16
+#define CHUNK     16384
+#define TAIL      16
 #define TO_CLIENT 0x5345525645ull
 
 static _Atomic uint64_t total_sent, total_received, total_errors, total_connections;
