@@ -389,6 +389,42 @@ static void test_high_memory(void)
 	guest_free(&g);
 }
 
+/* Every named model either runs here, or is refused by naming what the host lacks. */
+static void test_models(void)
+{
+	static const char *const models[] = {"host", "x86-64-v2", "x86-64-v3", "x86-64-v4"};
+	Segue__Contract contract = SEGUE__CONTRACT__INIT;
+	struct vcpu_exit exit;
+	struct guest g;
+
+	for (unsigned i = 0; i < 4; i++) {
+		int r = guest_make_model(&g, 2, 16 * MIB, models[i]);
+
+		if (r < 0) {
+			CU_ASSERT_EQUAL(r, -ENOTSUP);
+			CU_ASSERT_PTR_NOT_NULL(strstr(g.err.text, "lacks"));
+			CU_ASSERT_PTR_NOT_NULL(strstr(g.err.text, models[i]));
+		} else {
+			/* CPUID leaf 1 as the guest sees it. */
+			GUEST_CODE(&g, 0xb8, IMM32(1), /* mov $1, %eax */
+				   0x0f, 0xa2,         /* cpuid */
+				   0xe6, 0x99);        /* out %al, $0x99 */
+			CU_ASSERT_EQUAL_FATAL(guest_boot(&g), 0);
+			guest_run(&g, 0, &exit);
+			CU_ASSERT_EQUAL(exit.kind, VCPU_EXIT_PIO);
+			CU_ASSERT_EQUAL((uint32_t)guest_regs(&g, 0).rax,
+					cpuid_reg(&kvm_engine_of(g.engine)->cpuid, 1, 0, 0));
+			CU_ASSERT_EQUAL((guest_regs(&g, 0).rbx >> 16 & 0xff), 2);
+			CU_ASSERT_TRUE(guest_regs(&g, 0).rcx >> 31 & 1);
+			CU_ASSERT_EQUAL(g.ops->contract(g.engine, &contract), 0);
+			CU_ASSERT_EQUAL(g.ops->accept(g.engine, &contract, &g.err), 0);
+			CU_ASSERT_STRING_EQUAL(contract.cpu_model, models[i]);
+			printf("(%s) ", models[i]);
+		}
+		guest_free(&g);
+	}
+}
+
 static void test_create_refuses(void)
 {
 	struct guest g;
@@ -425,6 +461,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_reset);
 	CU_ADD_TEST(suite, test_second_cpu);
 	CU_ADD_TEST(suite, test_high_memory);
+	CU_ADD_TEST(suite, test_models);
 	CU_ADD_TEST(suite, test_create_refuses);
 	return guest_tests_run();
 }

@@ -22,6 +22,12 @@ static void test_probe(void)
 {
 	Segue__Guest guest = SEGUE__GUEST__INIT;
 	struct error err = {0};
+	sigset_t kick;
+
+	/* A parent may have left the signal blocked. */
+	sigemptyset(&kick);
+	sigaddset(&kick, KVM_KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &kick, NULL);
 	uint64_t from = now_ns();
 	int r = engine_find("kvm")->probe(&guest, &err);
 

@@ -133,6 +133,7 @@ int kvm_msr_write(const struct kvm_engine *e, unsigned index, uint32_t msr, uint
 
 /* vcpu.c */
 int kvm_kick_prepare(struct error *err);
+void kvm_kick_unblock(void); /* in the calling thread, which may have inherited it blocked */
 struct vcpu *kvm_vcpu(struct engine *engine, unsigned index);
 void kvm_vcpu_run(struct vcpu *vcpu, struct vcpu_exit *ret_exit);
 bool kvm_vcpu_settle(struct vcpu *vcpu);

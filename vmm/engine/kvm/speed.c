@@ -203,8 +203,11 @@ static int guest_run(struct speed *s, uint64_t *ret_done, uint64_t *ret_ns)
 	struct kvm_regs regs;
 	uint64_t from, wall_from = wall_now();
 	timer_t timer;
-	int r = alarm_start(&timer);
+	int r;
 
+	/* Blocked, it would leave the probe in an interpreted loop for good. */
+	kvm_kick_unblock();
+	r = alarm_start(&timer);
 	if (r < 0)
 		return r;
 	from = cpu_now();

@@ -56,16 +56,22 @@ static void kick_taken(struct kvm_cpu *cpu)
 	__atomic_store_n(&cpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 }
 
+void kvm_kick_unblock(void)
+{
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KVM_KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+}
+
 static void adopt_thread(struct kvm_cpu *cpu)
 {
 	static _Thread_local pid_t self;
-	sigset_t kick;
 
 	if (!self) {
 		self = (pid_t)syscall(SYS_gettid);
-		sigemptyset(&kick);
-		sigaddset(&kick, KVM_KICK_SIGNAL);
-		pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+		kvm_kick_unblock();
 	}
 	if (atomic_load_explicit(&cpu->tid, memory_order_relaxed) != self)
 		atomic_store(&cpu->tid, self);
