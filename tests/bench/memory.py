@@ -90,7 +90,10 @@ def prefill(pid, size, content, touched):
         at = GUEST_FILL_BASE
         while at < min(size, touched):
             n = min(len(chunk), min(size, touched) - at)
-            at += os.pwrite(mem, chunk[:n], base + at)
+            wrote = os.pwrite(mem, chunk[:n], base + at)
+            if not wrote:
+                raise RuntimeError(f"process {pid} ended while its guest's memory was filled")
+            at += wrote
         os.pwrite(mem, b"\1", base + GUEST_GO)
     finally:
         os.close(mem)
