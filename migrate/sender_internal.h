@@ -112,10 +112,10 @@ void sender_regions_done(struct sender *sender);
 int sender_harvest(struct sender *sender, uint64_t *ret_pages, struct error *err);
 /* What was harvested, PAGES altogether, becomes a round and begins to go out. */
 void sender_round_begin(struct sender *sender, uint64_t pages);
+void sender_show(struct sender *sender, uint64_t dirty);
 /* Rounds until the planner says switch (0), gives up or something fails. */
 int sender_precopy(struct sender *sender, struct error *err);
 int sender_dry_run(struct sender *sender, struct error *err);
-void sender_show(struct sender *sender, uint64_t dirty);
 
 /* sender_switch.c */
 int sender_switchover(struct sender *sender, struct error *err);

@@ -73,6 +73,9 @@ static int send_last(struct sender *s, struct error *err)
 	if (r)
 		return r;
 	s->body.len = 0;
+	ratelimit_set(&s->limit, 0);
+	for (unsigned i = 0; i < s->n_channels; i++)
+		s->channels[i].codec.last_round = true;
 	sender_round_begin(s, pages);
 	r = send_state(s, err);
 	if (!r)

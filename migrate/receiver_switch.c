@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include "migrate/receiver_internal.h"
+
+/* From the first page to the guest running here, and what is owed afterwards. */
+
+static int wait_pages(struct receiver *r, struct error *err)
+{
+	struct error failure;
+	int bad = 0;
+
+	while (!bad) {
+		uint32_t rounds = receiver_rounds(r, &failure);
+
+		if (failure.code)
+			return error_set(err, failure.code, "%s", failure.text);
+		if (r->rounds && rounds == r->rounds)
+			return session_event(&r->session, SW_EV_SENT, err);
+		if (r->rounds && rounds > r->rounds)
+			return error_set(err, -EBADMSG, "control: FINISH tells %u rounds, %u came",
+					 r->rounds, rounds);
+		bad = receiver_wait(r, 200, err);
+	}
+	return bad;
+}
+
+/* The promise is written down before it is given. */
+static int promise(struct receiver *r, struct error *err)
+{
+	struct journal_entry entry = {.epoch = r->session.epoch, .what = JOURNAL_PROMISED};
+	Segue__Ready ready = SEGUE__READY__INIT;
+	int bad;
+
+	memcpy(entry.move_id, r->session.move_id, sizeof(entry.move_id));
+	memcpy(entry.peer, r->session.peer, sizeof(entry.peer));
+	bad = journal_append(r->session.journal, &entry, err);
+	if (!bad)
+		bad = session_event(&r->session, SW_EV_READY, err);
+	if (bad)
+		return bad;
+	ready.epoch = r->session.epoch;
+	/* Whether or not it arrives, it has been given: what follows waits for the grant. */
+	receiver_send(r, STREAM_READY, &ready.base, NULL);
+	return 0;
+}
+
+static int load(struct receiver *r, struct error *err)
+{
+	const struct migrate_guest *guest = r->session.guest;
+	int bad = guest->load(guest->context, r->state.data, r->state.len, err);
+
+	buffer_done(&r->state);
+	return bad ? bad : promise(r, err);
+}
+
+static int wait_grant(struct receiver *r, struct error *err)
+{
+	uint64_t from = session_now();
+	int bad = 0;
+
+	while (!bad && !r->granted_at && session_state(&r->session) == SW_PROMISED) {
+		struct error lost = {0};
+
+		bad = receiver_wait(r, 200, &lost);
+		/* A lost connection is not an answer: the source may yet ask. An ABORT is. */
+		if (bad && bad != -ECONNABORTED && bad != -ECANCELED) {
+			channel_close(&r->control);
+			bad = 0;
+		}
+		if (r->control.fd < 0 &&
+		    session_now() - from > RECEIVER_GRANT_MS * UINT64_C(1000000))
+			bad = error_set(&lost, -ETIMEDOUT, "the grant never came");
+		if (bad)
+			error_set(err, bad, "%s", lost.text);
+	}
+	if (!bad && session_state(&r->session) == SW_REFUSED)
+		bad = error_set(err, -ECONNRESET,
+				"the connection was lost at the switchover; the guest stays at its source");
+	return bad;
+}
+
+static int resume(struct receiver *r, struct error *err)
+{
+	const struct migrate_guest *guest = r->session.guest;
+	Segue__Resumed resumed = SEGUE__RESUMED__INIT;
+	int bad = session_event(&r->session, SW_EV_GRANT, err);
+
+	if (bad)
+		return bad;
+	bad = guest->resume(guest->context,
+			    r->session.elapsed_ns + (session_now() - r->granted_at), err);
+	if (!bad)
+		bad = session_event(&r->session, SW_EV_RESUMED, err);
+	if (bad)
+		return bad;
+	resumed.epoch = r->session.epoch;
+	resumed.resume_ns = session_now() - r->granted_at;
+	if (r->control.fd >= 0)
+		receiver_send(r, STREAM_RESUMED, &resumed.base, NULL);
+	if (r->options.running)
+		r->options.running(r->options.running_context);
+	return 0;
+}
+
+int receiver_take(struct receiver *receiver, struct error *err)
+{
+	int r = receiver_channels_start(receiver, err);
+
+	if (!r)
+		r = session_event(&receiver->session, SW_EV_ACCEPTED, err);
+	if (!r)
+		r = wait_pages(receiver, err);
+	if (!r)
+		r = load(receiver, err);
+	if (!r)
+		r = wait_grant(receiver, err);
+	return r ? r : resume(receiver, err);
+}
+
+/* The source may still have to ask what became of its grant. */
+void receiver_linger(struct receiver *receiver)
+{
+	uint64_t from = session_now();
+
+	while (!receiver->done && !atomic_load(&receiver->session.cancelled) &&
+	       session_now() - from < RECEIVER_ANSWER_MS * UINT64_C(1000000)) {
+		if (receiver_wait(receiver, 500, NULL))
+			channel_close(&receiver->control);
+	}
+}
