@@ -11,6 +11,7 @@ import memory
 import net
 import qemu
 from beat import Reader, calibrate_tsc_khz, check_beats
+from report import median
 
 SETTLE = 0.4        # seconds the guest runs before it is moved, and after
 MOVE_LIMIT = 40.0   # seconds until a move counts as not converging
@@ -79,14 +80,25 @@ def one_run(make, case, setting, where, image, tsc_khz):
         shutil.rmtree(workdir, ignore_errors=True)
 
 
+def contenders(settings, peers):
+    """Settings that are, or may with luck turn out, the best in one figure or another."""
+    kept = set()
+    for key in ("total", "blackout", "cpu"):
+        medians = {s: m for s in settings if (m := median(peers[s], key)) is not None}
+        kept |= {s for s, m in medians.items() if m <= 1.5 * min(medians.values())}
+    return [s for s in settings if s in kept]
+
+
 class Runner:
     """RUNS rounds of a case, ours and each of SETTINGS (None: those worth trying on the case)
-    once a round, in alternating order."""
+    once a round, in alternating order. Settings that two rounds have shown to be best at
+    nothing are spared the others."""
 
     def __init__(self, image, runs, settings, ours=None, log=sys.stderr):
         self.image, self.runs, self.settings, self.ours, self.log = image, runs, settings, ours, log
         self.tsc_khz = calibrate_tsc_khz()
         self.lost = {}  # (case, who, setting): moves that did not end
+        self.broken = 0  # moves that went wrong, not merely took too long
 
     def order(self, run, settings):
         entries = [("ours", self.ours, "")] if self.ours else []
@@ -102,6 +114,8 @@ class Runner:
                 for kind, make, setting in self.order(run, settings):
                     got = self._attempt(make, case, setting, where)
                     (ours if kind == "ours" else peers[setting]).append(got)
+                if run == 1:
+                    settings = contenders(settings, peers)
         finally:
             where.close()
         return ours, peers
@@ -115,7 +129,8 @@ class Runner:
             got = one_run(make, case, setting, where, self.image, self.tsc_khz)
         except (RuntimeError, TimeoutError, OSError) as error:
             print(f"{case.name}, {make.name} {setting}: {error}", file=self.log)
-            got = {"total": None, "error": str(error)}
+            got = {"total": None}
+            self.broken += 1
         self.lost[key] = self.lost.get(key, 0) + (got["total"] is None)
         shown = "did not end" if got["total"] is None else (
             f"{got['total']:.0f} ms, blackout {got['blackout']:.1f} ms, quiet {got['quiet gap']:.1f} ms, "
