@@ -32,7 +32,9 @@ static int channel_flush(struct sender_channel *c, struct error *err)
 	r = channel_send(&c->channel, &(struct iovec){(void *)(uintptr_t)record, len}, 1);
 	if (r)
 		return error_system(err, r, "%s", c->channel.name);
-	codec_policy_link(&c->codec.policy, len, session_now() - begun);
+	begun = session_now() - begun;
+	codec_policy_link(&c->codec.policy, len, begun);
+	atomic_fetch_add_explicit(&c->sending_ns, begun, memory_order_relaxed);
 	pages_begin(&c->writer, c->writer.region);
 	return 0;
 }

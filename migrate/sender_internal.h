@@ -38,6 +38,7 @@ struct sender_channel {
 	uint8_t *area;
 	/* Written by the channel's thread, read by any. */
 	_Atomic uint64_t pages_done;
+	_Atomic uint64_t sending_ns; /* spent handing bytes to the link */
 };
 
 /* A region's bitmaps; a bit a page. */
