@@ -242,9 +242,10 @@ class Guest:
     def ask(self, port, command=""):
         """The report of a program in the guest, which it gives on PORT."""
         script = (f"exec 3<>/dev/tcp/{self.ADDRESS}/{port}; echo {shlex.quote(command)} >&3; "
-                  "timeout 60 cat <&3")
+                  "cat <&3")
         for attempt in range(3):
-            out = self.bed.sh(self.bed.hosts[0], script, check=False)
+            out = self.bed.sh(self.bed.hosts[0], f"timeout 30 bash -c {shlex.quote(script)}",
+                              check=False)
             try:
                 return json.loads(out)
             except ValueError:
