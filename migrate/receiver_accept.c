@@ -20,6 +20,16 @@ static void refuse(struct channel *channel, const char *reason)
 	channel_close(channel);
 }
 
+static void tell(struct receiver *r, const struct error *err)
+{
+	char line[sizeof(err->text) + 32];
+
+	if (!r->session.trace)
+		return;
+	snprintf(line, sizeof(line), "turned away: %s", err->text);
+	r->session.trace(r->session.trace_context, line);
+}
+
 static int check_regions(const struct receiver *r, const Segue__Hello *hello, struct error *err)
 {
 	const struct migrate_guest *guest = r->session.guest;
@@ -87,6 +97,7 @@ static void take_control(struct receiver *r, struct channel *channel, const Segu
 		return;
 	}
 	if (check_hello(r, hello, &err)) {
+		tell(r, &err);
 		refuse(channel, err.text);
 		return;
 	}
@@ -161,26 +172,26 @@ static void take_query(struct receiver *r, struct channel *channel, const Segue_
 
 /* ---- what it is ---- */
 
-static void take_first(struct receiver *r, struct channel *channel,
-		       const struct stream_header *header, const struct buffer *body)
+static int take_first(struct receiver *r, struct channel *channel,
+		      const struct stream_header *header, const struct buffer *body,
+		      struct error *err)
 {
 	Segue__Hello *hello = NULL;
 	Segue__Query *query = NULL;
 
 	if (header->type == STREAM_HELLO)
-		hello = record_unpack(channel, header, body, &segue__hello__descriptor, NULL);
+		hello = record_unpack(channel, header, body, &segue__hello__descriptor, err);
 	else
-		query = record_unpack(channel, header, body, &segue__query__descriptor, NULL);
+		query = record_unpack(channel, header, body, &segue__query__descriptor, err);
 	if (query)
 		take_query(r, channel, query);
 	else if (hello && hello->channel)
 		take_data(r, channel, hello);
 	else if (hello)
 		take_control(r, channel, hello);
-	else
-		channel_close(channel);
 	record_free(hello);
 	record_free(query);
+	return hello || query ? 0 : -EBADMSG;
 }
 
 void receiver_accept(struct receiver *receiver)
@@ -188,14 +199,19 @@ void receiver_accept(struct receiver *receiver)
 	struct stream_header header;
 	struct channel channel;
 	struct buffer body = {0};
+	struct error err = {0};
+	int bad;
 
 	if (channel_tcp_accept(&channel, receiver->listen_fd, NULL))
 		return;
 	channel.stall_ms = RECEIVER_HELLO_MS;
 	channel_label(&channel, STREAM_FRESH, STREAM_FORTH, 0);
-	if (record_receive(&channel, &header, &body, NULL))
+	bad = record_receive(&channel, &header, &body, &err);
+	if (!bad)
+		bad = take_first(receiver, &channel, &header, &body, &err);
+	if (bad) {
+		tell(receiver, &err);
 		channel_close(&channel);
-	else
-		take_first(receiver, &channel, &header, &body);
+	}
 	buffer_done(&body);
 }

@@ -40,6 +40,29 @@ def spoil(mangler, position=True, reason=None):
         Guest.wait_alive(case.a, len(case.a.serial()), word="V", seconds=60)
 
 
+def turned_away(mangler):
+    """
+    Who has not yet said a believable HELLO is nobody: the destination says what was wrong,
+    cuts it off, and waits on for a source that does better.
+    """
+    with Case() as case:
+        guest = case.guest(GUEST)
+        case.a.run(guest)
+        Guest.wait_alive(case.a, 0, word="stress: ready", seconds=60)
+        target = case.b.receive(guest)
+        proxy = case.proxy(target.listen, mangler)
+        done = case.a.move(proxy.address, ok=False)
+        check(mangler.hit.is_set(), "nothing was damaged: the move ended before")
+        check(done.returncode == 1, f"exit {done.returncode}: {done.stdout} {done.stderr}")
+        said = [line for line in target.messages().splitlines() if POSITION.search(line)]
+        check(said, "no position in:", target.messages())
+        say(f"destination: {said[-1]}")
+        check(not target.ended() and case.b.serial() == "", "the destination did not wait on")
+        check(case.a.show()["state"] == "running", "the source does not run")
+        case.a.move(target.listen)
+        Guest.wait_alive(case.b, 0, word="V", seconds=60)
+
+
 def once(connection, kind, change, skip=0):
     """Records mangler: CHANGE is made to one record of KIND on CONNECTION (None: any data one)."""
     left = [skip]
@@ -88,7 +111,7 @@ def flip_body():
 
 def flip_hello():
     """a bit flipped in HELLO"""
-    spoil(AtOffset(0, 60, "flip"))
+    turned_away(AtOffset(0, 60, "flip"))
 
 
 def swapped():
@@ -196,7 +219,7 @@ def state_shortened():
 
 def hello_garbage():
     """HELLO that is no message, properly signed"""
-    spoil(once(0, wire.HELLO, damaged(body=struct.pack("<Q", 2**64 - 1) * 8)), position=False)
+    turned_away(once(0, wire.HELLO, damaged(body=struct.pack("<Q", 2**64 - 1) * 8)))
 
 
 main(cut_control, cut_data, flip_header, flip_body, flip_hello, swapped, repeated, dropped, oversized,
