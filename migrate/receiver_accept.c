@@ -164,6 +164,7 @@ static void take_query(struct receiver *r, struct channel *channel, const Segue_
 			session_event(&r->session, SW_EV_ASKED, NULL);
 		answer.fate = fate(session_state(&r->session));
 		answer.epoch = r->session.epoch;
+		r->asked_at = session_now();
 	}
 	channel_label(channel, STREAM_DOUBT, STREAM_FORTH, 0);
 	record_send_message(channel, STREAM_ANSWER, &answer.base, NULL);

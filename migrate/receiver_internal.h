@@ -19,7 +19,8 @@
 #define RECEIVER_STALL_MS  10000u  /* silence after which a source is given up */
 #define RECEIVER_ALIVE_MS  1000u
 #define RECEIVER_GRANT_MS  20000u  /* how long a promise is held without a connection */
-#define RECEIVER_ANSWER_MS 3600000u /* how long questions about an end are answered */
+#define RECEIVER_ANSWER_MS 3600000u /* how long a question about the end is waited for */
+#define RECEIVER_AGAIN_MS  30000u   /* and, once answered, for it to be asked again */
 
 struct receiver;
 
@@ -48,6 +49,7 @@ struct receiver {
 	uint32_t rounds;           /* by FINISH; 0: not come yet */
 	unsigned n_data;           /* data connections the source announced */
 	unsigned connected;        /* of those */
+	uint64_t asked_at;         /* when a QUERY was last answered; 0: never */
 	bool done;                 /* DONE came */
 
 	/* Shared by channel threads; each page is one thread's within a round. */

@@ -119,13 +119,20 @@ int receiver_take(struct receiver *receiver, struct error *err)
 	return r ? r : resume(receiver, err);
 }
 
+static bool since(uint64_t from, unsigned ms)
+{
+	return session_now() - from > ms * UINT64_C(1000000);
+}
+
 /* The source may still have to ask what became of its grant. */
 void receiver_linger(struct receiver *receiver)
 {
 	uint64_t from = session_now();
 
-	while (!receiver->done && !atomic_load(&receiver->session.cancelled) &&
-	       session_now() - from < RECEIVER_ANSWER_MS * UINT64_C(1000000)) {
+	while (!receiver->done && !atomic_load(&receiver->session.cancelled)) {
+		if (since(from, RECEIVER_ANSWER_MS) ||
+		    (receiver->asked_at && since(receiver->asked_at, RECEIVER_AGAIN_MS)))
+			return;
 		if (receiver_wait(receiver, 500, NULL))
 			channel_close(&receiver->control);
 	}

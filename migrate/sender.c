@@ -86,6 +86,8 @@ int sender_create(const struct sender_options *options, const struct migrate_gue
 	pthread_cond_init(&s->go, NULL);
 	r = session_init(&s->session, guest, journal, SW_CONNECTING);
 	s->session.epoch = journal->last.epoch;
+	for (unsigned i = 0; i < guest->n_regions; i++)
+		s->session.shown.progress.pages_total += guest->regions[i].pages;
 	if (!r)
 		r = copy_options(s, options, err);
 	if (!r)
@@ -192,6 +194,12 @@ enum switchover_state sender_run(struct sender *sender, struct error *err)
 
 void sender_cancel(struct sender *sender)
 {
+	session_cancel(&sender->session);
+}
+
+void sender_abandon(struct sender *sender)
+{
+	atomic_store(&sender->abandoned, true);
 	session_cancel(&sender->session);
 }
 

@@ -37,6 +37,8 @@ enum switchover_state sender_run(struct sender *sender, struct error *err);
 
 /* Any thread. */
 void sender_cancel(struct sender *sender);
+/* The monitor is ending: cancel if that can still be, and wait in no doubt any longer. */
+void sender_abandon(struct sender *sender);
 void sender_verdict(struct sender *sender, bool guest_is_there);
 void sender_look(struct sender *sender, struct session_progress *ret);
 enum switchover_state sender_state(const struct sender *sender);

@@ -80,6 +80,7 @@ struct sender {
 	struct pagecache *cache;
 	struct ratelimit limit;
 	atomic_bool stop;
+	atomic_bool abandoned;   /* any thread: the monitor ends, doubt or not */
 	pthread_mutex_t lock;    /* of what follows */
 	pthread_cond_t go;
 	uint32_t round_open;     /* channel threads work on this round */

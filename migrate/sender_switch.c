@@ -210,7 +210,9 @@ int sender_resolve(struct sender *sender, struct error *err)
 		event = verdict(sender);
 		if (event != SW_EVENTS && !session_event(&sender->session, event, NULL))
 			break;
-		if (session_state(&sender->session) == SW_ASKING &&
+		if (atomic_load(&sender->abandoned))
+			r = error_set(err, -ECANCELED, "the monitor ended while in doubt");
+		else if (session_state(&sender->session) == SW_ASKING &&
 		    session_now() - begun > SENDER_ASK_MS * UINT64_C(1000000))
 			r = session_event(&sender->session, SW_EV_SILENCE, err);
 		pass_time(sender, SENDER_ASK_GAP_MS);

@@ -84,10 +84,8 @@ static void on_control_gone(void *context)
 void monitor_quit(struct monitor *monitor)
 {
 	monitor->quitting = true;
-	if (monitor->moving) {
-		monitor_move_cancel(monitor);
-		return; /* once more when the migration's thread has ended */
-	}
+	if (!monitor_move_abandon(monitor))
+		return; /* once more when the migration's threads have ended */
 	if (!monitor->machine)
 		return;
 	monitor_console_close(monitor);
@@ -143,9 +141,14 @@ void monitor_terminate(struct monitor *monitor)
 
 	if (monitor->quitting)
 		return;
+	if (monitor->state == SEGUE__RUN_STATE__RUN_STATE_IN_DOUBT && !monitor->warned) {
+		monitor->warned = true;
+		monitor_log(monitor, monitor->doubt);
+		monitor_log(monitor, "not ending: this may be the only copy of the guest; ask "
+				     "once more to end all the same");
+		return;
+	}
 	if (!runs || uv_is_active((uv_handle_t *)&monitor->grace)) {
-		if (monitor->state == SEGUE__RUN_STATE__RUN_STATE_IN_DOUBT)
-			monitor_log(monitor, "ending although the guest is in doubt");
 		monitor_over(monitor, SEGUE__RUN_STATE__RUN_STATE_STOPPED, "stopped by a signal");
 		return;
 	}
@@ -263,7 +266,7 @@ const char *monitor_listens(const struct monitor *monitor)
 int monitor_close(struct monitor *monitor)
 {
 	int code = monitor->state == SEGUE__RUN_STATE__RUN_STATE_IN_DOUBT ||
-		   monitor->move_error.code == -EBADMSG;
+		   (monitor->in.error.code && monitor->in.end != SW_RUNNING);
 
 	sender_destroy(monitor->sender);
 	receiver_destroy(monitor->receiver);

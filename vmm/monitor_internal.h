@@ -28,6 +28,15 @@ struct monitor_waiter {
 	uint32_t id;
 };
 
+/* One side of a move on a thread of its own. */
+struct monitor_move {
+	pthread_t thread;
+	bool active;              /* the thread is there */
+	atomic_bool ended;        /* thread: nothing more will come, and the rest is valid */
+	struct error error;
+	enum switchover_state end;
+};
+
 struct monitor {
 	uv_loop_t *loop;
 	struct monitor_options options;
@@ -44,20 +53,19 @@ struct monitor {
 	int log_fd;
 	uv_timer_t grace;            /* from the power button to the end, on SIGTERM */
 
-	/* A move, out or in; one at a time. Its thread fills what is marked, then wakes us. */
+	/*
+	 * Moves. A guest that has come in may go on at once, while the receiver still answers
+	 * the source's questions.
+	 */
 	struct mover mover;
 	struct sender *sender;
 	struct receiver *receiver;
-	pthread_t thread;
-	bool moving;                 /* the thread is there */
-	uv_async_t moved;            /* state, progress or end: look */
-	atomic_bool move_ended;      /* thread: nothing more will come */
-	atomic_bool arrived;         /* thread: the guest runs here */
-	struct error move_error;     /* thread, before move_ended */
-	enum switchover_state move_end; /* thread, before move_ended */
+	struct monitor_move out, in;
+	uv_async_t moved;            /* state, progress or end of a move: look */
+	atomic_bool arrived;         /* receiver's thread: the guest runs here */
 	bool dry_run;
-	bool announced;
 	bool quitting;
+	bool warned;                 /* asked to end in doubt, and told what that means */
 	struct session_progress progress; /* the last known */
 	bool has_progress;
 	struct monitor_waiter move_waiter;
@@ -95,6 +103,8 @@ int monitor_receive(struct monitor *monitor, const char *listen, struct error *e
 int monitor_receive_start(struct monitor *monitor, struct error *err);
 int monitor_send(struct monitor *monitor, const Segue__MoveRequest *request, struct error *err);
 void monitor_move_cancel(struct monitor *monitor);
+/* The monitor ends: so shall its moves, whatever becomes of them. True when none is left. */
+bool monitor_move_abandon(struct monitor *monitor);
 void monitor_move_close(struct monitor *monitor);
 
 #endif

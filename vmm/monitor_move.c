@@ -15,19 +15,14 @@ static void on_progress(void *context)
 	uv_async_send(&monitor->moved);
 }
 
-static void thread_ended(struct monitor *monitor)
-{
-	atomic_store(&monitor->move_ended, true);
-	uv_async_send(&monitor->moved);
-}
-
 static void *send_thread(void *context)
 {
 	struct monitor *monitor = context;
 
 	pthread_setname_np(pthread_self(), "migrate");
-	monitor->move_end = sender_run(monitor->sender, &monitor->move_error);
-	thread_ended(monitor);
+	monitor->out.end = sender_run(monitor->sender, &monitor->out.error);
+	atomic_store(&monitor->out.ended, true);
+	uv_async_send(&monitor->moved);
 	return NULL;
 }
 
@@ -36,8 +31,9 @@ static void *receive_thread(void *context)
 	struct monitor *monitor = context;
 
 	pthread_setname_np(pthread_self(), "migrate");
-	monitor->move_end = receiver_run(monitor->receiver, &monitor->move_error);
-	thread_ended(monitor);
+	monitor->in.end = receiver_run(monitor->receiver, &monitor->in.error);
+	atomic_store(&monitor->in.ended, true);
+	uv_async_send(&monitor->moved);
 	return NULL;
 }
 
@@ -49,29 +45,39 @@ static void on_running(void *context)
 	uv_async_send(&monitor->moved);
 }
 
-static int thread_start(struct monitor *monitor, void *(*run)(void *), struct error *err)
+static int thread_start(struct monitor *monitor, struct monitor_move *move,
+			void *(*run)(void *), struct error *err)
 {
 	int r;
 
-	atomic_store(&monitor->move_ended, false);
-	monitor->move_error = (struct error){0};
-	r = pthread_create(&monitor->thread, NULL, run, monitor);
+	atomic_store(&move->ended, false);
+	move->error = (struct error){0};
+	r = pthread_create(&move->thread, NULL, run, monitor);
 	if (r)
 		return error_system(err, -r, "cannot start the migration's thread");
-	monitor->moving = true;
+	move->active = true;
 	monitor->has_progress = true;
 	return 0;
+}
+
+static bool thread_over(struct monitor_move *move)
+{
+	if (!move->active || !atomic_load(&move->ended))
+		return false;
+	pthread_join(move->thread, NULL);
+	move->active = false;
+	return true;
 }
 
 /* ---- out ---- */
 
 static const char *outcome_of(const struct monitor *monitor)
 {
-	if (monitor->move_end == SW_MOVED)
+	if (monitor->out.end == SW_MOVED)
 		return "moved";
-	if (monitor->dry_run && !monitor->move_error.code)
+	if (monitor->dry_run && !monitor->out.error.code)
 		return "predicted";
-	return monitor->move_error.code == -ECANCELED ? "cancelled" : "failed";
+	return monitor->out.error.code == -ECANCELED ? "cancelled" : "failed";
 }
 
 static void answer_move(struct monitor *monitor, const char *outcome, const struct error *err)
@@ -94,34 +100,31 @@ static void answer_move(struct monitor *monitor, const char *outcome, const stru
 static void sent(struct monitor *monitor)
 {
 	struct error none = {0};
-	bool moved = monitor->move_end == SW_MOVED;
+	bool moved = monitor->out.end == SW_MOVED;
 
 	monitor->doubt[0] = '\0';
-	answer_move(monitor, outcome_of(monitor), moved ? &none : &monitor->move_error);
+	answer_move(monitor, outcome_of(monitor), moved ? &none : &monitor->out.error);
 	if (monitor->recover_waiter.client)
 		control_answer(monitor->recover_waiter.client, monitor->recover_waiter.id, &none);
 	monitor->recover_waiter.client = NULL;
 	sender_destroy(monitor->sender);
 	monitor->sender = NULL;
+	if (monitor->quitting)
+		return;
 	if (moved) {
 		monitor_state(monitor, SEGUE__RUN_STATE__RUN_STATE_MOVED, "the guest runs elsewhere");
 		monitor_quit(monitor);
 		return;
 	}
-	if (monitor->quitting)
-		return;
 	monitor_state(monitor, monitor->mover.held ? SEGUE__RUN_STATE__RUN_STATE_PAUSED
 						   : SEGUE__RUN_STATE__RUN_STATE_RUNNING,
-		      monitor->move_error.code ? monitor->move_error.text : "the move was not made");
+		      monitor->out.error.code ? monitor->out.error.text : "the move was not made");
 }
 
 /* ---- in ---- */
 
 static void arrived(struct monitor *monitor)
 {
-	if (monitor->announced)
-		return;
-	monitor->announced = true;
 	monitor_state(monitor, monitor->mover.held ? SEGUE__RUN_STATE__RUN_STATE_PAUSED
 						   : SEGUE__RUN_STATE__RUN_STATE_RUNNING,
 		      "the guest has moved here");
@@ -130,14 +133,13 @@ static void arrived(struct monitor *monitor)
 
 static void received(struct monitor *monitor)
 {
-	bool running = monitor->move_end == SW_RUNNING;
+	bool running = monitor->in.end == SW_RUNNING;
 
 	receiver_destroy(monitor->receiver);
 	monitor->receiver = NULL;
 	if (running || monitor->quitting)
 		return;
-	monitor_log(monitor, monitor->move_error.text);
-	monitor_over(monitor, SEGUE__RUN_STATE__RUN_STATE_STOPPED, monitor->move_error.text);
+	monitor_over(monitor, SEGUE__RUN_STATE__RUN_STATE_STOPPED, monitor->in.error.text);
 }
 
 /* ---- while it lasts ---- */
@@ -183,29 +185,20 @@ static void look_out(struct monitor *monitor)
 	monitor_event(monitor, "");
 }
 
-static void thread_join(struct monitor *monitor)
-{
-	pthread_join(monitor->thread, NULL);
-	monitor->moving = false;
-	if (monitor->sender)
-		sent(monitor);
-	else
-		received(monitor);
-	if (monitor->quitting)
-		monitor_quit(monitor);
-}
-
 static void on_moved(uv_async_t *async)
 {
 	struct monitor *monitor = async->data;
-	bool ended = atomic_load(&monitor->move_ended);
 
+	if (atomic_exchange(&monitor->arrived, false))
+		arrived(monitor);
 	if (monitor->sender)
 		look_out(monitor);
-	if (atomic_load(&monitor->arrived))
-		arrived(monitor);
-	if (ended && monitor->moving)
-		thread_join(monitor);
+	if (thread_over(&monitor->out))
+		sent(monitor);
+	if (thread_over(&monitor->in))
+		received(monitor);
+	if (monitor->quitting)
+		monitor_quit(monitor);
 }
 
 int monitor_move_init(struct monitor *monitor, struct error *err)
@@ -237,7 +230,7 @@ int monitor_receive(struct monitor *monitor, const char *listen, struct error *e
 
 int monitor_receive_start(struct monitor *monitor, struct error *err)
 {
-	return thread_start(monitor, receive_thread, err);
+	return thread_start(monitor, &monitor->in, receive_thread, err);
 }
 
 static int send_options(struct monitor *monitor, const Segue__MoveRequest *request,
@@ -274,7 +267,7 @@ int monitor_send(struct monitor *monitor, const Segue__MoveRequest *request, str
 		return r;
 	monitor->dry_run = request->dry_run;
 	sender_look(monitor->sender, &monitor->progress);
-	r = thread_start(monitor, send_thread, err);
+	r = thread_start(monitor, &monitor->out, send_thread, err);
 	if (r) {
 		sender_destroy(monitor->sender);
 		monitor->sender = NULL;
@@ -287,10 +280,17 @@ int monitor_send(struct monitor *monitor, const Segue__MoveRequest *request, str
 
 void monitor_move_cancel(struct monitor *monitor)
 {
-	if (monitor->moving && monitor->sender)
+	if (monitor->out.active)
 		sender_cancel(monitor->sender);
-	if (monitor->moving && monitor->receiver)
+}
+
+bool monitor_move_abandon(struct monitor *monitor)
+{
+	if (monitor->out.active)
+		sender_abandon(monitor->sender);
+	if (monitor->in.active)
 		receiver_cancel(monitor->receiver);
+	return !monitor->out.active && !monitor->in.active;
 }
 
 void monitor_move_close(struct monitor *monitor)

@@ -19,7 +19,7 @@ static int settled(const struct monitor *monitor, struct error *err)
 		return error_set(err, -EBUSY, "the guest may run elsewhere: %s", monitor->doubt);
 	if (!owns(monitor))
 		return error_set(err, -EBUSY, "the guest has not arrived yet");
-	if (monitor->moving && monitor->sender)
+	if (monitor->out.active)
 		return error_set(err, -EBUSY, "the guest is being moved: `segue cancel %s` first",
 				 monitor->guest->name);
 	if (monitor->quitting)
@@ -108,11 +108,8 @@ static void do_move(struct monitor *monitor, struct control_client *client, uint
 {
 	struct error err = {0};
 
-	if (!settled(monitor, &err) && !monitor->moving)
+	if (!settled(monitor, &err))
 		monitor_send(monitor, request, &err);
-	else if (!err.code)
-		error_set(&err, -EBUSY, "the move that brought the guest here is still being "
-					"confirmed: try again in a moment");
 	if (err.code || !request->wait)
 		control_answer(client, id, &err);
 	else
@@ -121,7 +118,7 @@ static void do_move(struct monitor *monitor, struct control_client *client, uint
 
 static int do_cancel(struct monitor *monitor, struct error *err)
 {
-	if (!monitor->moving || !monitor->sender)
+	if (!monitor->out.active)
 		return error_set(err, -ENOENT, "no move is under way");
 	if (!switchover_find(sender_state(monitor->sender), SW_EV_CANCEL))
 		return error_set(err, -EBUSY,

@@ -52,9 +52,9 @@ static uint64_t own_resident(void)
 
 static void fill_progress(struct monitor *monitor, Segue__ShowReply *show)
 {
-	if (monitor->moving && monitor->sender)
+	if (monitor->out.active)
 		sender_look(monitor->sender, &monitor->progress);
-	else if (monitor->moving && monitor->receiver)
+	else if (monitor->in.active)
 		receiver_look(monitor->receiver, &monitor->progress);
 	if (monitor->has_progress)
 		show->progress = &monitor->progress.progress;
