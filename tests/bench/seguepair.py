@@ -14,7 +14,7 @@ class Side:
 
     def __init__(self, role, wrap, workdir, guest, reader, receive=None):
         self.host = lib.Host(workdir, role)
-        fifo = os.path.join(self.host.dir, NAME + ".serial")
+        fifo = os.path.join(self.host.dir, NAME + ".log")
         os.mkfifo(fifo, 0o600)
         reader.add(role, os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
         self.monitor = self.host.run(guest, NAME, receive=receive, wrap=wrap)

@@ -110,19 +110,23 @@ class Proxy:
                     self.cut()
                     return
             go.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+        except OSError:  # one side has gone: as without us, the other is to notice
+            self._shut(come, go)
         except ValueError as error:
             print(f"proxy: connection {number}: {error}", flush=True)
             self.cut()
 
-    def cut(self):
-        """All connections, both ways, as when the cable is pulled and both sides notice."""
-        for s in self.sockets:
+    @staticmethod
+    def _shut(*sockets):
+        for s in sockets:
             try:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def cut(self):
+        """All connections, both ways, as when the cable is pulled and both sides notice."""
+        self._shut(*self.sockets)
 
     def close(self):
         self.listener.close()

@@ -64,9 +64,11 @@ def cancel():
         target = case.b.receive(guest)
         move = case.a.begin("move", "g", "--to", target.listen, "--bandwidth", "2M", "--json")
         wait_until("pages sent", lambda: int(case.a.show().get("progress", {}).get("pages_sent", 0)) > 100)
+        begin = time.monotonic()
         case.a.segue("cancel", "g")
         code = move.wait(20)
         out, err = move.communicate()
+        say(f"cancelled within {time.monotonic() - begin:.2f} s")
         check(code == 4, f"exit {code}: {out} {err}")
         goes_on(case.a)
         # What had arrived is of no use to anybody; a new destination is.
@@ -84,9 +86,11 @@ def interrupt():
         target = case.b.receive(guest)
         move = case.a.begin("move", "g", "--to", target.listen, "--bandwidth", "2M", "--json")
         wait_until("pages sent", lambda: int(case.a.show().get("progress", {}).get("pages_sent", 0)) > 100)
+        begin = time.monotonic()
         move.send_signal(signal.SIGINT)
         code = move.wait(20)
         out, err = move.communicate()
+        say(f"cancelled within {time.monotonic() - begin:.2f} s")
         check(code == 4, f"exit {code}: {out} {err}")
         goes_on(case.a)
 
@@ -106,14 +110,14 @@ def refused_memory():
     """another memory size"""
     with Case() as case:
         start(case)
-        refused(case, case.guest(DIRTY, memory_mib=130), "memory")
+        refused(case, case.guest(DIRTY, memory_mib=130), "130 MiB")
 
 
 def refused_cpus():
     """another number of processors"""
     with Case() as case:
         start(case)
-        refused(case, case.guest(DIRTY, cpus=2), "CPU")
+        refused(case, case.guest(DIRTY, cpus=2), "1 vCPU")
 
 
 def nobody_there():

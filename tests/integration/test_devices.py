@@ -34,7 +34,7 @@ def disk_reads(moves=6):
         for n in range(moves):
             target = there.receive(guest, env=DIGEST)
             said = len(there.serial())
-            done = here.move(target.listen)
+            done = here.move(target.listen, "--downtime", "5s")
             check(monitor.digest() and monitor.digest() == target.digest(),
                   f"memory differs: {monitor.digest()} left, {target.digest()} arrived")
             # Two D: one pass begun at the source may end here, the next is all of here.
