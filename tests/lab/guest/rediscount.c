@@ -4,6 +4,10 @@
  * every answer is one more than the last: a lost, repeated or reordered request shows.
  *
  *   rediscount --connect ADDRESS:PORT [--connections N (4)] [--seconds S (10)] [--rate R]
+ *              [--report PORT]
+ *
+ * SIGUSR1 ends it before its time, in good order. While it runs, a connection to the report's
+ * port is told the result so far; "reset" forgets the longest gaps after telling them.
  *
  * A connection that breaks is counted, made anew and checked on: an increment whose answer
  * never came may have happened, or not, so one is then allowed for.
@@ -12,6 +16,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,7 +38,15 @@ struct counter {
 
 static struct counter counters[MAX_CONNECTIONS];
 static struct sockaddr_in server;
-static uint64_t until, rate;
+static _Atomic uint64_t until;
+static uint64_t rate;
+static unsigned int count;
+
+static void on_end(int number)
+{
+	(void)number;
+	until = 0;
+}
 
 /* Send a command and read one reply line; -errno if the connection broke. */
 static int ask(int fd, const char *command, char *line, size_t size)
@@ -130,7 +144,7 @@ static void final_check(struct counter *counter)
 		close(fd);
 }
 
-static int result(unsigned int count)
+static struct counter sum_up(void)
 {
 	struct counter sum = {0};
 
@@ -145,24 +159,54 @@ static int result(unsigned int count)
 		if (counter->slowest > sum.slowest)
 			sum.slowest = counter->slowest;
 	}
-	printf("{\"answers\": %lu, \"resets\": %lu, \"errors\": %lu, \"longest_gap_ms\": %.3f, "
-	       "\"slowest_ms\": %.3f}\n",
-	       (unsigned long)sum.answers, (unsigned long)sum.resets, (unsigned long)sum.errors,
-	       (double)sum.gap.longest / 1e6, (double)sum.slowest / 1e6);
+	return sum;
+}
+
+static void sum_print(FILE *to, const struct counter *sum)
+{
+	fprintf(to,
+		"{\"answers\": %lu, \"resets\": %lu, \"errors\": %lu, \"longest_gap_ms\": %.3f, "
+		"\"slowest_ms\": %.3f}",
+		(unsigned long)sum->answers, (unsigned long)sum->resets,
+		(unsigned long)sum->errors, (double)sum->gap.longest / 1e6,
+		(double)sum->slowest / 1e6);
+}
+
+static void report(FILE *to, const char *command)
+{
+	struct counter sum = sum_up();
+
+	if (strcmp(command, "reset") == 0)
+		for (unsigned int i = 0; i < count; i++)
+			counters[i].gap.longest = counters[i].slowest = 0;
+	sum_print(to, &sum);
+}
+
+static int result(void)
+{
+	struct counter sum = sum_up();
+
+	sum_print(stdout, &sum);
+	printf("\n");
 	return sum.errors || sum.resets || !sum.answers;
 }
 
 int main(int argc, char **argv)
 {
-	unsigned int count = (unsigned int)option_number(argc, argv, "connections", 4);
+	struct sigaction end = {.sa_handler = on_end, .sa_flags = SA_RESTART};
+	uint64_t port = option_number(argc, argv, "report", 0);
 	uint64_t seconds = option_number(argc, argv, "seconds", 10);
 	uint64_t run = clock_ns(CLOCK_REALTIME);
 
+	count = (unsigned int)option_number(argc, argv, "connections", 4);
 	if (count < 1 || count > MAX_CONNECTIONS)
 		die("--connections: 1 to %d", MAX_CONNECTIONS);
 	server = address_parse(option(argc, argv, "connect", NULL));
 	rate = option_number(argc, argv, "rate", 0) / count;
 	until = clock_ns(CLOCK_MONOTONIC) + seconds * NS_PER_S;
+	sigaction(SIGUSR1, &end, NULL);
+	if (port)
+		report_serve((uint16_t)port, report);
 	for (unsigned int i = 0; i < count; i++) {
 		snprintf(counters[i].key, sizeof(counters[i].key), "count-%lx-%u",
 			 (unsigned long)run, i);
@@ -173,5 +217,5 @@ int main(int argc, char **argv)
 		pthread_join(counters[i].thread, NULL);
 		final_check(&counters[i]);
 	}
-	return result(count);
+	return result();
 }
