@@ -101,6 +101,7 @@ static enum exit_code start(struct invocation *invocation, const char *listen)
 		    .rename = name != NULL,
 		    .receive = listen,
 		    .paused = invocation_option(invocation, "paused") != NULL,
+		    .force = invocation_option(invocation, "force") != NULL,
 		    .no_sandbox = invocation_option(invocation, "no-sandbox") != NULL,
 		};
 		code = launch(invocation, &options);
@@ -132,6 +133,8 @@ static enum exit_code run_receive(struct invocation *invocation)
 static const struct option_spec run_options[] = {
     {"name", "NAME", NULL, "call the guest this, not what its file says"},
     {"paused", NULL, NULL, "do not let it run yet; \"segue resume\" does"},
+    {"force", NULL, NULL,
+     "although the journal says the guest moved away: be sure it runs nowhere"},
     {"foreground", NULL, NULL, "stay, with the monitor's messages on the terminal"},
     {"no-sandbox", NULL, NULL, "do not bind the monitor; for debugging"},
     {NULL, NULL, NULL, NULL},

@@ -64,6 +64,8 @@ static void make_args(const struct spawn_options *o, int ready_fd, struct args *
 		args->words[n++] = (char *)"--receive";
 		args->words[n++] = (char *)o->receive;
 	}
+	if (o->force)
+		args->words[n++] = (char *)"--force";
 	if (o->paused)
 		args->words[n++] = (char *)"--paused";
 	if (o->no_sandbox)

@@ -20,6 +20,7 @@ struct spawn_options {
 	bool rename;         /* NAME is not the one in FILE */
 	const char *receive; /* ADDR:PORT to be a destination at, or NULL */
 	bool paused;
+	bool force;
 	bool no_sandbox;
 };
 
