@@ -12,8 +12,10 @@ static struct {
 	char point[32];
 	bool stop;
 	bool nomem;
-	atomic_bool failing;
+	atomic_int failing; /* allocations that are still to fail */
 } fault;
+
+#define NOMEM_ALLOCATIONS 4
 
 void fault_init(void)
 {
@@ -30,14 +32,15 @@ void fault_point(const char *name)
 {
 	bool here = fault.point[0] && !strcmp(name, fault.point);
 
-	atomic_store(&fault.failing, here && fault.nomem);
+	atomic_store(&fault.failing, here && fault.nomem ? NOMEM_ALLOCATIONS : 0);
 	if (here && fault.stop)
 		raise(SIGSTOP);
 }
 
 bool fault_alloc(void)
 {
-	return atomic_load_explicit(&fault.failing, memory_order_relaxed);
+	return atomic_load_explicit(&fault.failing, memory_order_relaxed) > 0 &&
+	       atomic_fetch_sub(&fault.failing, 1) > 0;
 }
 #endif
 

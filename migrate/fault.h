@@ -13,7 +13,8 @@
  *
  *   stop    the monitor stops itself with SIGSTOP, for a test to kill it or its peer, to cut
  *           or stall their connection, and to let it go on
- *   nomem   from there on until the next point allocations fail
+ *   nomem   the next few allocations fail, at most until the next point; there are few, so
+ *           that what is tried again until it succeeds does succeed
  *
  * Built without them (-Dfault_points=false) the calls cost nothing.
  */

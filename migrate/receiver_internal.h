@@ -18,7 +18,6 @@
 #define RECEIVER_HELLO_MS  3000u   /* for a new connection to say what it is */
 #define RECEIVER_STALL_MS  10000u  /* silence after which a source is given up */
 #define RECEIVER_ALIVE_MS  1000u
-#define RECEIVER_GRANT_MS  20000u  /* how long a promise is held without a connection */
 #define RECEIVER_ANSWER_MS 3600000u /* how long a question about the end is waited for */
 #define RECEIVER_AGAIN_MS  30000u   /* and, once answered, for it to be asked again */
 

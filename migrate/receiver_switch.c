@@ -41,9 +41,8 @@ static int promise(struct receiver *r, struct error *err)
 	if (bad)
 		return bad;
 	ready.epoch = r->session.epoch;
-	/* Whether or not it arrives, it has been given: what follows waits for the grant. */
-	receiver_send(r, STREAM_READY, &ready.base, NULL);
-	return 0;
+	/* One that did not go out must not be waited for: the source's guest stands still. */
+	return receiver_send(r, STREAM_READY, &ready.base, err);
 }
 
 static int load(struct receiver *r, struct error *err)
@@ -55,26 +54,16 @@ static int load(struct receiver *r, struct error *err)
 	return bad ? bad : promise(r, err);
 }
 
+/*
+ * The grant comes on this connection or never: when it is lost the promise is taken back at
+ * once, and the source, if it had granted, hears of that when it asks.
+ */
 static int wait_grant(struct receiver *r, struct error *err)
 {
-	uint64_t from = session_now();
 	int bad = 0;
 
-	while (!bad && !r->granted_at && session_state(&r->session) == SW_PROMISED) {
-		struct error lost = {0};
-
-		bad = receiver_wait(r, 200, &lost);
-		/* A lost connection is not an answer: the source may yet ask. An ABORT is. */
-		if (bad && bad != -ECONNABORTED && bad != -ECANCELED) {
-			channel_close(&r->control);
-			bad = 0;
-		}
-		if (r->control.fd < 0 &&
-		    session_now() - from > RECEIVER_GRANT_MS * UINT64_C(1000000))
-			bad = error_set(&lost, -ETIMEDOUT, "the grant never came");
-		if (bad)
-			error_set(err, bad, "%s", lost.text);
-	}
+	while (!bad && !r->granted_at && session_state(&r->session) == SW_PROMISED)
+		bad = receiver_wait(r, 200, err);
 	if (!bad && session_state(&r->session) == SW_REFUSED)
 		bad = error_set(err, -ECONNRESET,
 				"the connection was lost at the switchover; the guest stays at its source");
@@ -97,8 +86,9 @@ static int resume(struct receiver *r, struct error *err)
 		return bad;
 	resumed.epoch = r->session.epoch;
 	resumed.resume_ns = session_now() - r->granted_at;
-	if (r->control.fd >= 0)
-		receiver_send(r, STREAM_RESUMED, &resumed.base, NULL);
+	/* The source waits for this or for the connection's end, when it asks. */
+	if (receiver_send(r, STREAM_RESUMED, &resumed.base, NULL))
+		channel_close(&r->control);
 	if (r->options.running)
 		r->options.running(r->options.running_context);
 	return 0;

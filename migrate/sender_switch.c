@@ -28,6 +28,14 @@ static int pause_guest(struct sender *s, struct error *err)
 	return session_event(&s->session, SW_EV_PAUSE, err);
 }
 
+/* From here on the guest pays for every wait for the link. */
+static void be_impatient(struct sender *s)
+{
+	s->control.stall_ms = SENDER_SWITCH_MS;
+	for (unsigned i = 0; i < s->n_channels; i++)
+		s->channels[i].channel.stall_ms = SENDER_SWITCH_MS;
+}
+
 static int send_state(struct sender *s, struct error *err)
 {
 	const struct migrate_guest *guest = s->session.guest;
@@ -74,6 +82,7 @@ static int send_last(struct sender *s, struct error *err)
 		return r;
 	s->body.len = 0;
 	ratelimit_set(&s->limit, 0);
+	be_impatient(s);
 	for (unsigned i = 0; i < s->n_channels; i++)
 		s->channels[i].codec.last_round = true;
 	sender_round_begin(s, pages);
@@ -111,6 +120,19 @@ static void show_blackout(struct sender *s, uint64_t granted)
 	session_shown(&s->session);
 }
 
+/*
+ * A destination whose connection has ended behind its READY is given nothing: there would be
+ * nobody left to ask. What cannot be seen yet is still found out by asking.
+ */
+static int still_there(struct sender *s, struct error *err)
+{
+	struct pollfd control = {.fd = s->control.fd, .events = POLLRDHUP};
+
+	if (poll(&control, 1, 0) > 0 && (control.revents & (POLLRDHUP | POLLHUP | POLLERR)))
+		return error_set(err, -ECONNRESET, "%s was ready, and is gone", s->to);
+	return 0;
+}
+
 /* The point of commitment. Before it any failure is returned, after it resolved. */
 static int commit(struct sender *s, struct error *err)
 {
@@ -119,7 +141,9 @@ static int commit(struct sender *s, struct error *err)
 	int r;
 
 	s->session.epoch = s->ready_epoch;
-	r = session_event(&s->session, SW_EV_READY, err);
+	r = still_there(s, err);
+	if (!r)
+		r = session_event(&s->session, SW_EV_READY, err);
 	if (r)
 		return r;
 	r = send_grant(s, &lost);

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "machine.pb-c.h"
+#include "migrate/fault.h"
 #include "migrate/session.h"
 
 /* ---- dirty source: the engine's and the monitor's own writes in one ---- */
@@ -160,7 +161,7 @@ static void load_run(struct loopcall *call)
 	struct mover *mover = call->context;
 	struct bytes_call *bytes = (struct bytes_call *)call;
 	Segue__MonitorState *state =
-		segue__monitor_state__unpack(NULL, bytes->len, bytes->from);
+		segue__monitor_state__unpack(&fault_allocator, bytes->len, bytes->from);
 	int r;
 
 	if (!state) {
@@ -170,7 +171,7 @@ static void load_run(struct loopcall *call)
 		r = machine_load(mover->machine, state->machine.data, state->machine.len,
 				 &call->error);
 	}
-	segue__monitor_state__free_unpacked(state, NULL);
+	segue__monitor_state__free_unpacked(state, &fault_allocator);
 	loopcall_done(call, r);
 }
 
