@@ -37,7 +37,7 @@ struct channel {
 	const struct channel_ops *ops;
 	int fd;            /* for poll(): readable when receive() has something to do; -1 closed */
 	char name[24];     /* "control", "data 3": for errors */
-	unsigned stall_ms; /* how long the peer may let nothing through */
+	unsigned stall_ms; /* how long the peer may let nothing through; UINT_MAX: for ever */
 	int record_fd;     /* a copy of every byte sent goes here; -1: none */
 	struct stream_writer writer; /* the sending thread's */
 	_Atomic uint64_t sent;       /* bytes; any thread may look */

@@ -100,29 +100,6 @@ const char *receiver_address(const struct receiver *receiver)
 	return receiver->address;
 }
 
-/* A source that leaves before all its connections are up has left no trace. */
-static void forget_source(struct receiver *r)
-{
-	channel_close(&r->control);
-	for (unsigned i = 0; i < MIGRATE_CHANNELS; i++)
-		channel_close(&r->channels[i].channel);
-	r->connected = 0;
-}
-
-static int wait_source(struct receiver *r, struct error *err)
-{
-	while (r->control.fd < 0 || r->connected < r->n_data) {
-		struct error left = {0};
-		int bad = receiver_wait(r, 500, &left);
-
-		if (bad == -ECANCELED)
-			return error_set(err, bad, "cancelled while waiting for a source");
-		if (bad)
-			forget_source(r);
-	}
-	return 0;
-}
-
 static void say_abort(struct receiver *r, const struct error *why)
 {
 	Segue__Abort abort = SEGUE__ABORT__INIT;
@@ -132,6 +109,44 @@ static void say_abort(struct receiver *r, const struct error *why)
 	abort.reason = (char *)(uintptr_t)why->text;
 	r->control.stall_ms = RECEIVER_ALIVE_MS;
 	receiver_send(r, STREAM_ABORT, &abort.base, NULL);
+}
+
+/* A source that leaves before all its connections are up has left no trace. */
+static void forget_source(struct receiver *r)
+{
+	channel_close(&r->control);
+	for (unsigned i = 0; i < MIGRATE_CHANNELS; i++)
+		channel_close(&r->channels[i].channel);
+	r->connected = 0;
+}
+
+/* A source all of whose connections are not up soon never will have them. */
+static int check_late(struct receiver *r, struct error *err)
+{
+	if (r->control.fd < 0 || r->connected == r->n_data ||
+	    session_now() - r->welcomed_at < RECEIVER_CONNECT_MS * UINT64_C(1000000))
+		return 0;
+	return error_set(err, -ETIMEDOUT, "%u of %u data connections came within %u s",
+			 r->connected, r->n_data, RECEIVER_CONNECT_MS / 1000);
+}
+
+static int wait_source(struct receiver *r, struct error *err)
+{
+	while (r->control.fd < 0 || r->connected < r->n_data) {
+		struct error left = {0};
+		int bad = receiver_wait(r, 500, &left);
+
+		if (!bad)
+			bad = check_late(r, &left);
+		if (bad == -ECANCELED)
+			return error_set(err, bad, "cancelled while waiting for a source");
+		if (!bad)
+			continue;
+		receiver_tell(r, &left);
+		say_abort(r, &left);
+		forget_source(r);
+	}
+	return 0;
 }
 
 /* A vow that cannot be written down is tried again: until then nothing may be answered. */

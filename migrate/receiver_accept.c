@@ -20,7 +20,7 @@ static void refuse(struct channel *channel, const char *reason)
 	channel_close(channel);
 }
 
-static void tell(struct receiver *r, const struct error *err)
+void receiver_tell(struct receiver *r, const struct error *err)
 {
 	char line[sizeof(err->text) + 32];
 
@@ -97,7 +97,7 @@ static void take_control(struct receiver *r, struct channel *channel, const Segu
 		return;
 	}
 	if (check_hello(r, hello, &err)) {
-		tell(r, &err);
+		receiver_tell(r, &err);
 		refuse(channel, err.text);
 		return;
 	}
@@ -108,7 +108,7 @@ static void take_control(struct receiver *r, struct channel *channel, const Segu
 	channel->stall_ms = RECEIVER_STALL_MS;
 	r->control = *channel;
 	r->control.reader.name = r->control.name;
-	r->heard_at = session_now();
+	r->heard_at = r->welcomed_at = session_now();
 	if (record_send_message(&r->control, STREAM_WELCOME, &welcome.base, NULL))
 		channel_close(&r->control);
 }
@@ -129,7 +129,7 @@ static void take_data(struct receiver *r, struct channel *channel, const Segue__
 		return;
 	}
 	c->channel = *channel;
-	c->channel.stall_ms = RECEIVER_STALL_MS;
+	c->channel.stall_ms = RECEIVER_DATA_MS;
 	channel_label(&c->channel, STREAM_DATA, STREAM_FORTH, hello->channel);
 	r->connected++;
 }
@@ -211,7 +211,7 @@ void receiver_accept(struct receiver *receiver)
 	if (!bad)
 		bad = take_first(receiver, &channel, &header, &body, &err);
 	if (bad) {
-		tell(receiver, &err);
+		receiver_tell(receiver, &err);
 		channel_close(&channel);
 	}
 	buffer_done(&body);

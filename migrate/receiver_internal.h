@@ -2,6 +2,7 @@
 #ifndef MIGRATE_RECEIVER_INTERNAL_H
 #define MIGRATE_RECEIVER_INTERNAL_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,7 +17,9 @@
 #define RECEIVER_REGIONS 8u
 
 #define RECEIVER_HELLO_MS  3000u   /* for a new connection to say what it is */
+#define RECEIVER_CONNECT_MS 5000u  /* from WELCOME until all data connections are up */
 #define RECEIVER_STALL_MS  10000u  /* silence after which a source is given up */
+#define RECEIVER_DATA_MS   UINT_MAX /* a source may have nothing to send; control tells its death */
 #define RECEIVER_ALIVE_MS  1000u
 #define RECEIVER_ANSWER_MS 3600000u /* how long a question about the end is waited for */
 #define RECEIVER_AGAIN_MS  30000u   /* and, once answered, for it to be asked again */
@@ -43,6 +46,7 @@ struct receiver {
 	struct buffer body;
 	struct buffer state;       /* of the guest's devices, as it came */
 	uint64_t heard_at;
+	uint64_t welcomed_at;
 	uint64_t alive_at;
 	uint64_t granted_at;       /* when GRANT came in, ns */
 	uint32_t rounds;           /* by FINISH; 0: not come yet */
@@ -67,6 +71,8 @@ struct receiver {
 /* receiver_accept.c */
 /* Takes a new connection, finds out what it wants and does it. Errors are the peer's. */
 void receiver_accept(struct receiver *receiver);
+/* Logs why a peer was turned away. */
+void receiver_tell(struct receiver *receiver, const struct error *err);
 
 /* receiver_channel.c */
 int receiver_channels_start(struct receiver *receiver, struct error *err);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /*
@@ -85,33 +86,47 @@ static int channel_hole(struct sender_channel *c, unsigned region, uint64_t from
 	return r;
 }
 
-/* The page at which the kind of FROM's memory (data or hole) ends, at most END. */
-static uint64_t extent_end(int fd, uint64_t from, uint64_t end, bool *ret_hole)
+/*
+ * mincore() takes one call for a chunk, but does not tell a hole from a page that is swapped
+ * out; SEEK_DATA does, a page at a time. (SEEK_HOLE would walk the whole memfd.)
+ */
+static bool page_is_hole(int fd, uint64_t page, unsigned char resident)
 {
-	off_t at = (off_t)(from * MIGRATE_PAGE);
-	off_t data = lseek(fd, at, SEEK_DATA);
-	off_t stop;
+	off_t at = (off_t)(page * MIGRATE_PAGE);
 
-	*ret_hole = data != at;
-	if (data < 0)
-		return end; /* ENXIO: nothing but a hole up to the end */
-	stop = *ret_hole ? data : lseek(fd, at, SEEK_HOLE);
-	if (stop < 0 || (uint64_t)stop / MIGRATE_PAGE > end)
-		return end;
-	return (uint64_t)stop / MIGRATE_PAGE;
+	return !(resident & 1) && lseek(fd, at, SEEK_DATA) != at;
+}
+
+/* The page at which the kind of FROM's memory (data or hole) ends, at most END. */
+static uint64_t extent_end(int fd, uint64_t from, uint64_t end, const unsigned char *resident,
+			   bool *ret_hole)
+{
+	uint64_t page = from + 1;
+
+	*ret_hole = page_is_hole(fd, from, resident[0]);
+	while (page < end && page_is_hole(fd, page, resident[page - from]) == *ret_hole)
+		page++;
+	return page;
 }
 
 static int channel_chunk(struct sender_channel *c, unsigned region, uint64_t from, uint64_t end,
 			 struct error *err)
 {
-	int fd = c->sender->session.guest->regions[region].fd, r = 0;
+	const struct migrate_region *ram = &c->sender->session.guest->regions[region];
+	unsigned char resident[ROUND_CHUNK], *at = resident;
+	int r = 0;
 
+	/* The first round's bitmap is what the memfd holds: no holes in it. */
+	if (c->sender->round == 1 ||
+	    mincore(ram->base + from * MIGRATE_PAGE, (end - from) * MIGRATE_PAGE, resident))
+		return channel_run(c, region, from, end, err);
 	while (!r && from < end) {
 		bool hole;
-		uint64_t stop = extent_end(fd, from, end, &hole);
+		uint64_t stop = extent_end(ram->fd, from, end, at, &hole);
 
 		r = hole ? channel_hole(c, region, from, stop, err)
 			 : channel_run(c, region, from, stop, err);
+		at += stop - from;
 		from = stop;
 	}
 	return r;

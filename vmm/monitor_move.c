@@ -137,6 +137,7 @@ static void received(struct monitor *monitor)
 
 	receiver_destroy(monitor->receiver);
 	monitor->receiver = NULL;
+	monitor->has_progress = monitor->sender != NULL;
 	if (running || monitor->quitting)
 		return;
 	monitor_over(monitor, SEGUE__RUN_STATE__RUN_STATE_STOPPED, monitor->in.error.text);

@@ -77,28 +77,36 @@ static int do_resume(struct monitor *monitor, struct error *err)
 
 /* ---- stop ---- */
 
-static int do_stop(struct monitor *monitor, const Segue__StopRequest *request, struct error *err)
+/* A destination that waits in vain owns nothing yet: it is ended by force, too. */
+static int may_stop(const struct monitor *monitor, const Segue__StopRequest *request,
+		    struct error *err)
 {
 	int r;
 
-	/* A destination that waits in vain, or a doubt, is ended by force only. */
-	if (request->force && !owns(monitor) && !monitor->sender) {
-		monitor_over(monitor, SEGUE__RUN_STATE__RUN_STATE_STOPPED, "stopped by force");
+	if (request->force && !owns(monitor) && !monitor->out.active)
 		return 0;
-	}
 	r = settled(monitor, err);
+	if (!r && monitor->mover.held && !request->force && !request->reset)
+		r = error_set(err, -EBUSY, "a paused guest does not see its power button: "
+					   "resume it first, or use --force");
+	return r;
+}
+
+static void do_stop(struct monitor *monitor, struct control_client *client, uint32_t id,
+		    const Segue__StopRequest *request)
+{
+	struct error err = {0};
+	int r = may_stop(monitor, request, &err);
+
+	control_answer(client, id, &err); /* before the end closes the connection */
 	if (r)
-		return r;
+		return;
 	if (request->force)
 		monitor_over(monitor, SEGUE__RUN_STATE__RUN_STATE_STOPPED, "stopped by force");
 	else if (request->reset)
 		machine_reset(monitor->machine);
-	else if (monitor->mover.held)
-		return error_set(err, -EBUSY, "a paused guest does not see its power button: "
-					      "resume it first, or use --force");
 	else
 		machine_power_button(monitor->machine);
-	return 0;
 }
 
 /* ---- moves ---- */
@@ -203,11 +211,11 @@ static void on_request(void *context, struct control_client *client,
 	case SEGUE__REQUEST__OF_CONSOLE:
 		monitor_console(monitor, client, request->id, request->console->serial);
 		return;
+	case SEGUE__REQUEST__OF_STOP:
+		do_stop(monitor, client, request->id, request->stop);
+		return;
 	case SEGUE__REQUEST__OF_RESUME:
 		do_resume(monitor, &err);
-		break;
-	case SEGUE__REQUEST__OF_STOP:
-		do_stop(monitor, request->stop, &err);
 		break;
 	case SEGUE__REQUEST__OF_MOVE_CANCEL:
 		do_cancel(monitor, &err);
