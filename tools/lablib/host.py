@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 
 from . import cpio, debian, qmp
 from .state import LabError
@@ -125,4 +126,5 @@ def monitor(lab, name):
         except ConnectionRefusedError:
             if attempt == 99:
                 raise
+            time.sleep(0.02)
     return None

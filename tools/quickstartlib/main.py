@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/quickstart: builds, boots a guest, moves it there and back, and tells what came of it."""
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+# pylint: disable=wrong-import-position
+from quickstartlib import base, prepare, report  # noqa: E402
+from quickstartlib.clients import Clients  # noqa: E402
+from quickstartlib.guest import Guest  # noqa: E402
+from quickstartlib.lab import LabSite  # noqa: E402
+from quickstartlib.native import NativeSite  # noqa: E402
+
+QUIET_SECONDS = 5
+SETTLE_SECONDS = 1
+
+EPILOG = """\
+It installs missing Debian packages (through sudo if you are not root), builds in build/,
+and boots a stock Debian cloud kernel with a Redis server as a guest. Redis clients on a
+third host count and keep their connections open while the guest moves there and back.
+
+Where this machine's KVM runs stock kernels, the hosts are network namespaces. Elsewhere they
+are three emulated machines with a KVM of their own (docs/lab.md): slower, and no less strict.
+
+examples:
+  tools/quickstart
+  tools/quickstart --moves 4 --json result.json
+
+exit status: 0 nothing was lost; 1 something was, or it failed; 2 usage; 130 interrupted
+"""
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="tools/quickstart", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="See a running Redis server move between hosts, from a fresh machine on.")
+    parser.add_argument("--moves", type=int, default=20, metavar="N",
+                        help="single moves (default: 20, ten times there and back)")
+    parser.add_argument("--json", metavar="FILE", help="write the results there, too")
+    parser.add_argument("--cpus", type=int, default=2, metavar="N",
+                        help="of the guest, 1 to 8 (default: 2)")
+    parser.add_argument("--memory", default="256M", metavar="SIZE",
+                        help="of the guest (default: 256M)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--lab", action="store_true", help="use emulated hosts in any case")
+    where.add_argument("--native", action="store_true", help="fail where only those would do")
+    parser.add_argument("--no-install", action="store_true", help="the packages are there")
+    parser.add_argument("--no-build", action="store_true", help="build/ is up to date")
+    options = parser.parse_args()
+    if options.moves < 1:
+        parser.error("--moves: 1 or more")
+    return options
+
+
+def choose(options, kernel, progress):
+    """Where to do it, and why not right here."""
+    if options.lab:
+        return LabSite(), None
+    obstacle = prepare.native_obstacle(kernel)
+    if not obstacle:
+        progress.say("this machine's KVM runs stock kernels: doing it natively")
+        return NativeSite(), None
+    if options.native:
+        raise base.QuickstartError(f"not natively, because: {obstacle}")
+    progress.say(f"no stock kernels on this machine itself: {obstacle}")
+    progress.say("so it is done in the lab, on emulated hosts")
+    return LabSite(), obstacle
+
+
+def observed(guest, clients):
+    """What guest and clients saw since they were last asked."""
+    client_ms = clients.gap()
+    guest_ms, backwards = guest.clock()
+    return guest_ms, client_ms, backwards
+
+
+def move_about(guest, clients, count, progress):
+    moves, backwards = [], 0
+    for number in range(1, count + 1):
+        source, to = guest.at, "host2" if guest.at == "host1" else "host1"
+        observed(guest, clients)
+        answer = guest.move(to)
+        time.sleep(SETTLE_SECONDS)
+        guest_ms, client_ms, backwards = observed(guest, clients)
+        moves.append(report.Move(source, to, answer, guest_ms, client_ms))
+        progress.say(moves[-1].line(number, count))
+    return moves, backwards
+
+
+def perform(site, kernel, options, progress, obstacle):
+    prepare.check_memory(site.memory_mib)
+    site.open(progress)
+    shutil.move(os.path.join(base.BUILD, "quickstart.initrd"), site.outside("guest.initrd"))
+    guest = Guest(site, kernel, options)
+    progress.say(f"booting the guest at host1: {options.memory}, {options.cpus} vCPU")
+    guest.start("host1", 120)
+    clients = Clients(site)
+    clients.start()
+    progress.say(f"Redis answers; {site.clients + 1} connections from host3 count. "
+                 f"First {QUIET_SECONDS} s without a move")
+    observed(guest, clients)
+    time.sleep(QUIET_SECONDS)
+    guest_ms, client_ms, _ = observed(guest, clients)
+    moves, backwards = move_about(guest, clients, options.moves, progress)
+    counted = clients.finish()
+    return report.make(site, guest, moves, counted, {"guest": guest_ms, "client": client_ms},
+                       backwards, progress.elapsed(), obstacle)
+
+
+def quickstart(options, progress):
+    if not options.no_install:
+        prepare.install(progress)
+    if not options.no_build:
+        prepare.build(progress)
+    kernel = prepare.guest_image(progress, os.path.join(base.BUILD, "quickstart.initrd"))
+    site, obstacle = choose(options, kernel, progress)
+    try:
+        result = perform(site, kernel, options, progress, obstacle)
+    finally:
+        base.uninterruptible()
+        progress.say("cleaning up")
+        site.close()
+    if options.json:
+        with open(options.json, "w", encoding="ascii") as file:
+            json.dump(result, file, indent=1)
+            file.write("\n")
+    print(report.text(result))
+    return 0 if report.good(result) else 1
+
+
+def main():
+    options, progress = arguments(), base.Progress()
+    base.interruptible()
+    try:
+        return quickstart(options, progress)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (base.QuickstartError, prepare.debian.PackageError, OSError) as error:
+        print(f"tools/quickstart: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
