@@ -53,14 +53,25 @@ static bool parse_move_id(const char *hex, uint8_t id[JOURNAL_MOVE_ID])
 	return true;
 }
 
+/* Only figures, unlike strtoull(), to which -1 is a number as well. */
+static bool parse_epoch(const char *figures, uint64_t *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoull(figures, &end, 10);
+	return !*end && !errno && strspn(figures, "0123456789") == strlen(figures);
+}
+
 static bool parse_line(const char *line, struct journal_entry *ret)
 {
-	char what[16], move_id[2 * JOURNAL_MOVE_ID + 1], peer[JOURNAL_PEER];
+	char epoch[21], what[16], move_id[2 * JOURNAL_MOVE_ID + 1], peer[JOURNAL_PEER];
 	struct journal_entry entry = {0};
 
-	if (sscanf(line, "%" SCNu64 " %15s %32s %127s", &entry.epoch, what, move_id, peer) != 4)
+	if (sscanf(line, "%20s %15s %32s %127s", epoch, what, move_id, peer) != 4)
 		return false;
-	if (!parse_what(what, &entry.what) || !parse_move_id(move_id, entry.move_id))
+	if (!parse_epoch(epoch, &entry.epoch) || !parse_what(what, &entry.what) ||
+	    !parse_move_id(move_id, entry.move_id))
 		return false;
 	memcpy(entry.peer, peer, sizeof(entry.peer));
 	*ret = entry;
@@ -169,12 +180,28 @@ static void format_move_id(const uint8_t id[JOURNAL_MOVE_ID], char hex[2 * JOURN
 		snprintf(hex + 2 * i, 3, "%02x", id[i]);
 }
 
+/* What could not be read back as one entry, or would undo a newer one. */
+static int check_entry(const struct journal *journal, const struct journal_entry *entry,
+		       struct error *err)
+{
+	if (entry->epoch < journal->last.epoch)
+		return error_set(err, -EINVAL,
+				 "epoch %" PRIu64 " is older than the journal's, %" PRIu64,
+				 entry->epoch, journal->last.epoch);
+	if (strpbrk(entry->peer, " \t\r\n\v\f"))
+		return error_set(err, -EINVAL, "'%s' cannot be written into the journal",
+				 entry->peer);
+	return 0;
+}
+
 int journal_append(struct journal *journal, const struct journal_entry *entry, struct error *err)
 {
 	char line[LINE_MAX_BYTES], hex[2 * JOURNAL_MOVE_ID + 1];
 	off_t before = lseek(journal->fd, 0, SEEK_END);
-	int len, r;
+	int len, r = check_entry(journal, entry, err);
 
+	if (r)
+		return r;
 	format_move_id(entry->move_id, hex);
 	len = snprintf(line, sizeof(line), "%" PRIu64 " %s %s %s\n", entry->epoch,
 		       words[entry->what], hex, entry->peer[0] ? entry->peer : "-");

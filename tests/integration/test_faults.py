@@ -428,12 +428,14 @@ class Fault:
         return {"kill-self": [self.mine], "kill-peer": [self.other]}.get(self.deed, [])
 
     def _move_again(self):
-        """A destination that has only listened still does."""
+        """A destination that has only listened still does; one without memory, once it has some."""
         self.move.wait(20)
-        said = self.watcher.sizes()[1]
-        done = self.case.a.move(self.target.listen, "--downtime", "5s")
-        check(done.json["outcome"] == "moved", done.json)
-        Guest.wait_alive(self.case.b, said, word="V", seconds=30)
+
+        def moved():
+            return self.case.a.move(self.target.listen, "--downtime", "5s",
+                                    ok=False).json["outcome"] == "moved"
+        wait_until("another move succeeds", moved, 10)
+        Guest.wait_alive(self.case.b, 0, word="V", seconds=30)
 
     def run(self):
         with Case() as self.case:
