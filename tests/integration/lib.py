@@ -65,6 +65,10 @@ def write_guest(path, name, cmdline, memory_mib=128, cpus=1, disks=(), **more):
     return path
 
 
+# What a monitor built with a sanitizer says when something is wrong with it.
+SANITIZER = re.compile(r"(Address|Leak|Thread|Undefined\w*)Sanitizer|runtime error:")
+
+
 class Monitor:
     """One segue-vmm, our own child, so that its end can be seen."""
 
@@ -224,12 +228,16 @@ class Case:
             proxy.close()
         for host in (self.a, self.b):
             host.close()
+        reports = [m.messages() for host in (self.a, self.b) for m in host.monitors
+                   if SANITIZER.search(m.messages())]
         if kind not in (None, Skip):
             for host in (self.a, self.b):
                 for m in host.monitors:
                     print(f"-- monitor {m.pid} in {host.name} said:\n{m.messages()}")
                 print(f"-- serial in {host.name}, end: {host.serial()[-300:]!r}")
         shutil.rmtree(self.dir, ignore_errors=True)
+        if reports and kind is None:
+            raise AssertionError("a sanitizer complains:\n" + "\n".join(reports))
 
 
 def needs():
