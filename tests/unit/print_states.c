@@ -32,7 +32,12 @@ int main(void)
 {
 	const struct switchover_transition *row = switchover_table();
 
-	puts("{\"states\": [");
+#ifdef SEGUE_FAULT_POINTS
+	puts("{\"fault_points\": true,");
+#else
+	puts("{\"fault_points\": false,");
+#endif
+	puts("\"states\": [");
 	for (int i = 0; i < SW_STATES; i++)
 		print_state(switchover_info((enum switchover_state)i), i + 1 < SW_STATES ? "," : "");
 	puts("],\n\"rows\": [");
