@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 
-from . import cpio, debian, qmp
+from . import cpio, debian, qmp, tsc
 from .state import LabError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -49,6 +49,9 @@ def kernel_arguments(lab, name, host):
              "tsc=reliable", "cryptomgr.notests", "random.trust_cpu=on", "net.ifnames=0",
              f"lab.name={name}", f"lab.index={host['index']}", f"lab.mtu={conf['mtu']}",
              f"lab.lib={HERE}", f"lab.rdma={int(conf['rdma'])}"]
+    rate = tsc.khz()
+    if rate:
+        words.append(f"tsc_early_khz={rate}")
     if conf["see"]:
         words.append("lab.see=" + ",".join(conf["see"]))
     for key, value in host["options"].items():
