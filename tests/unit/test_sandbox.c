@@ -367,6 +367,11 @@ int main(void)
 {
 	int fd;
 
+#ifdef __SANITIZE_THREAD__
+	puts("skipped: the thread sanitizer holds back the signal that binds threads, and makes "
+	     "system calls of its own; the other builds run this");
+	return 77;
+#endif
 	if (!mkdtemp(dir))
 		return 1;
 	snprintf(readable, sizeof(readable), "%s.readable", dir);
