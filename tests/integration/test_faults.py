@@ -445,8 +445,16 @@ class Fault:
                        (self.case.a, self.case.b))
         said = len(there.serial())
         target = there.receive(self.guest)
-        done = here.move(target.listen, "--downtime", "5s")
-        check(done.json["outcome"] == "moved", done.json)
+        move = here.begin("move", "g", "--to", target.listen, "--downtime", "5s", "--json")
+
+        def ended():
+            for monitor in (self.source, self.target):
+                if not monitor.ended() and stopped(monitor):
+                    go_on(monitor)  # its fault point once more
+            return move.poll() is not None
+        wait_until("the move after the fault", ended, 30)
+        out, err = move.communicate()
+        check(move.returncode == 0, f"exit {move.returncode}: {out} {err}")
         Guest.wait_alive(there, said, word="V", seconds=30)
         check(there.show()["epoch"] > self.epoch, "the epoch did not grow:", there.show())
 
