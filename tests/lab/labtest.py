@@ -15,6 +15,8 @@ from lablib.state import Lab, LabError  # noqa: E402
 PROGRAMS = ["memverify", "fsload", "tcpcheck", "clockwatch", "rediscount"]
 STATE = "/run/segue"
 EXIT_REFUSED = 6
+# An emulated link carries 5 to 30 MB a second: within the default a busy guest cannot move.
+DOWNTIME = "400ms"
 
 
 class Failed(Exception):
@@ -115,7 +117,11 @@ class Bed:
 
     def npt(self, where, on):
         """Have KVM in a host use nested paging, or shadow the guest's page tables itself."""
-        self.sh(where, f"rmmod kvm_amd kvm; modprobe kvm_amd npt={int(on)} && chmod 666 /dev/kvm")
+        holder = os.path.join(host.HERE, "hold_kvm.py")
+        self.sh(where, "kill $(cat /run/hold-kvm.pid); sleep 0.5; rmmod kvm_amd kvm; "
+                f"modprobe kvm_amd npt={int(on)} && chmod 666 /dev/kvm")
+        pid = self.start(where, [sys.executable, "-S", "-E", holder])
+        self.sh(where, f"echo {pid} >/run/hold-kvm.pid")
         have = self.sh(where, "cat /sys/module/kvm_amd/parameters/npt").strip()
         expect(have == ("Y" if on else "N"), f"{where}: npt is {have}")
 
@@ -272,7 +278,7 @@ class Guest:
         listen, why = self.receive(to)
         expect(listen, f"receive at {to}: {why}")
         code, answer, err = self.bed.segue(self.at, "move", self.name, "--to", listen, "--json",
-                                           *options)
+                                           "--downtime", DOWNTIME, *options)
         expect(code == 0 and answer.get("outcome") == "moved",
                f"move {self.at} -> {to}: exit {code}: {err} {answer}\n"
                f"source: {self.log(self.at)}\ndestination: {self.log(to)}")
