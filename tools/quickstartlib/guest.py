@@ -76,7 +76,8 @@ class Guest:
         code, _, err = self.segue(to, "receive", self.file, "--listen", listen)
         if code != 0:
             raise QuickstartError(f"{to} does not wait for the guest: {err.strip()}")
-        code, out, err = self.segue(source, "move", NAME, "--to", listen, "--json", timeout=600)
+        code, out, err = self.segue(source, "move", NAME, "--to", listen, "--json",
+                                    *self.site.move_options, timeout=600)
         answer = json.loads(out) if out.strip() else {}
         if code != 0 or answer.get("outcome") != "moved":
             raise QuickstartError(
@@ -97,9 +98,6 @@ class Guest:
                 break
             time.sleep(0.2)
         raise QuickstartError(f"{host} still has the guest after it moved away:\n{out}")
-
-    def reset_clock(self):
-        self.clock()
 
     def clock(self):
         """The longest gap between two ticks in the guest since the last call, and more."""

@@ -17,6 +17,9 @@ class LabSite:
     memory_mib = 3600
     # What emulated processors carry without being busy with nothing else.
     clients, rate = 4, 160
+    # The blackout a real network allows, 100 ms, is a dozen round trips here on a busy machine.
+    move_options = ("--downtime", "500ms", "--if-unconverged", "keep-trying",
+                    "--time-limit", "5m")
 
     def __init__(self):
         self.lab = Lab("quickstart")

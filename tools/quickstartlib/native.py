@@ -22,6 +22,7 @@ class NativeSite:
     name = "native"
     memory_mib = 1200
     clients, rate = 8, 8000
+    move_options = ()
 
     def __init__(self):
         self.dir = None

@@ -52,6 +52,7 @@ def make(site, guest, moves, counted, quiet, backwards, seconds, obstacle):
     return {
         "engine": site.engine, "where": site.name, "why_not_native": obstacle,
         "guest": {"memory": guest.memory, "cpus": guest.cpus},
+        "move_options": " ".join(site.move_options),
         "moves": len(moves), **counted, "clock_backwards": backwards,
         "total_s": round(seconds, 3),
         "blackout_ms": {view: spread([each.blackout[view] for each in moves])
