@@ -340,9 +340,9 @@ class Fault:
             threading.Timer(STALL_S, self.link.mend).start()
 
     def _do_nomem(self):
-        if self.state in ("asking", "doubt"):
-            wanted = f"-> {self.state}"
-            wait_until(wanted, lambda: wanted in self.source.messages(), 40)
+        if self.state not in ("connecting", "listening"):  # to which no row leads
+            wait_until(self.state, lambda: f"-> {self.state}" in self.mine.messages(), 40)
+        self.before, self.began = self.watcher.sizes(), time.monotonic()
         self.link.mend()
         go_on(*self.frozen)
 
@@ -473,7 +473,7 @@ class Fault:
                 if hasattr(self, "cancel"):
                     self.cancel.kill()
                     self.cancel.communicate()
-            self.watcher.check()
+                self.watcher.check()  # the worst there can be: to be told even if more went wrong
             if self.killed() and self.result in ("here", "there", "doubt"):
                 self._replace_killed()
             Guest.check(self.case.a, self.case.b)
