@@ -29,17 +29,23 @@ def still_listens(case, target):
     return True
 
 
+def damaged_move(case, mangler):
+    """One move from A to B through MANGLER; the destination's monitor and how the move ended."""
+    guest = case.guest(GUEST)
+    case.a.run(guest)
+    Guest.wait_alive(case.a, 0, word="stress: ready", seconds=60)
+    target = case.b.receive(guest)
+    proxy = case.proxy(target.listen, mangler)
+    done = case.a.move(proxy.address, ok=False)
+    check(mangler.hit.is_set(), "nothing was damaged: the move ended before")
+    return target, done
+
+
 def spoil(mangler, position=True, early=False):
     """One move through MANGLER, which must fail the way the page's head says. EARLY: it may
     come before all connections have been accepted."""
     with Case() as case:
-        guest = case.guest(GUEST)
-        case.a.run(guest)
-        Guest.wait_alive(case.a, 0, word="stress: ready", seconds=60)
-        target = case.b.receive(guest)
-        proxy = case.proxy(target.listen, mangler)
-        done = case.a.move(proxy.address, ok=False)
-        check(mangler.hit.is_set(), "nothing was damaged: the move ended before")
+        target, done = damaged_move(case, mangler)
         check(done.returncode == 1, f"exit {done.returncode}: {done.stdout} {done.stderr}")
         if early and still_listens(case, target):
             return
@@ -61,13 +67,7 @@ def turned_away(mangler):
     cuts it off, and waits on for a source that does better.
     """
     with Case() as case:
-        guest = case.guest(GUEST)
-        case.a.run(guest)
-        Guest.wait_alive(case.a, 0, word="stress: ready", seconds=60)
-        target = case.b.receive(guest)
-        proxy = case.proxy(target.listen, mangler)
-        done = case.a.move(proxy.address, ok=False)
-        check(mangler.hit.is_set(), "nothing was damaged: the move ended before")
+        target, done = damaged_move(case, mangler)
         check(done.returncode == 1, f"exit {done.returncode}: {done.stdout} {done.stderr}")
         said = [line for line in target.messages().splitlines() if POSITION.search(line)]
         check(said, "no position in:", target.messages())
