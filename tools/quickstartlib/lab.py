@@ -35,8 +35,11 @@ class LabSite:
         if os.path.isdir(self.lab.dir):  # of one that was killed
             self.lab.remove()
         progress.say("switching three emulated hosts on")
-        if cli.main(["up", "--name", self.lab.name, "--hosts", "3", "--memory", "1200M",
-                     "--no-rdma", "--disk", "none:1M", "--quiet"]):
+        code = cli.main(["up", "--name", self.lab.name, "--hosts", "3", "--memory", "1200M",
+                         "--no-rdma", "--disk", "none:1M", "--quiet"])
+        if code == 130:
+            raise KeyboardInterrupt
+        if code:
             raise QuickstartError("the emulated hosts do not come up")
         self.lab.load()
         for host in ("host1", "host2"):

@@ -9,6 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 # pylint: disable=wrong-import-position
+from lablib.state import LabError  # noqa: E402
 from quickstartlib import base, prepare, report  # noqa: E402
 from quickstartlib.clients import Clients  # noqa: E402
 from quickstartlib.guest import Guest  # noqa: E402
@@ -141,7 +142,7 @@ def main():
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (base.QuickstartError, prepare.debian.PackageError, OSError) as error:
+    except (base.QuickstartError, prepare.debian.PackageError, LabError, OSError) as error:
         print(f"tools/quickstart: {error}", file=sys.stderr)
         return 1
 

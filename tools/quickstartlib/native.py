@@ -78,7 +78,7 @@ class NativeSite:
                 self._end_guests(host)
         for process in self.started + list(self.holders.values()):
             process.kill()
-            process.wait()
+            process.communicate()
         if self.dir:
             shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -84,6 +84,8 @@ def _where(result):
     lines = [f"{what} between emulated hosts.",
              "Everything ran in the lab: three machines emulated by QEMU in software, so times",
              "are ten to thirty times those of real hosts; what is lost or not is as real."]
+    if result["move_options"]:
+        lines.append(f"Each move was given {result['move_options']}.")
     if result["why_not_native"]:
         lines.append(f"Not natively, because: {result['why_not_native']}")
     return lines
