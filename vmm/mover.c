@@ -105,7 +105,9 @@ static void resume_run(struct loopcall *call)
 	int r = 0;
 
 	tell_digest(mover);
-	if (mover->held)
+	if (fault_alloc())
+		r = error_set(&call->error, -ENOMEM, "no memory to resume the guest");
+	else if (mover->held)
 		mover->held_since = session_now() - resume->elapsed_ns;
 	else
 		r = machine_resume(mover->machine, resume->elapsed_ns, &call->error);

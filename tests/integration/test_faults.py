@@ -63,6 +63,8 @@ def outcome(table, state, deed):
         if table[source]["end"]:
             return "dead"
         return "gone" if table[destination]["end"] else "doubt"
+    if deed == "nomem" and state == destination and taken and not table[state]["end"]:
+        return "here"  # it has the grant, but cannot be set going, and says so
     if taken:
         return "there"
     # Stalled, the grant and the question about it are under way together.
