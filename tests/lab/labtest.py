@@ -310,9 +310,9 @@ class Clock:
         self.before = self.look()
 
     def look(self):
-        """Ask for three seconds; on a machine with much else to do, a second time."""
+        """Ask for two seconds; on a machine with much else to do, a second time."""
         argv = [self.guest.bed.program("clockwatch"), "--ask", f"{Guest.ADDRESS}:6000",
-                "--seconds", "3", "--interval", "30"]
+                "--seconds", "2", "--interval", "30"]
         for _ in range(3):
             code, out, err = self.guest.bed.run(self.observer, argv)
             if code == 0 and json.loads(out)["used"] >= 5:
@@ -321,18 +321,19 @@ class Clock:
                      f"{self.guest.log(self.guest.at)}")
 
     def check(self, blackout_ms, what=""):
-        """The guest's clocks may be wrong by the blackout and ten milliseconds."""
-        after = self.look()
+        """Since the last look the clocks may have gone wrong by blackout and ten milliseconds."""
+        before, after = self.before, self.look()
+        self.before = after
         for name in ("monotonic", "realtime"):
-            shift = middle(after[name]) - middle(self.before[name])
-            doubt = (spread(after[name]) + spread(self.before[name])) / 2
+            shift = middle(after[name]) - middle(before[name])
+            doubt = (spread(after[name]) + spread(before[name])) / 2
             expect(abs(shift) <= blackout_ms + 10 + doubt,
                    f"{what} {name} clock is off by {shift:.1f} ms, blackout {blackout_ms:.1f}")
         inside = self.guest.ask(5004)
         backs = {k: v for k, v in inside.items() if k.endswith("backwards") and v
                  and not k.startswith("realtime")}
         expect(not backs, f"{what} a clock went back: {inside}")
-        return middle(after["monotonic"]) - middle(self.before["monotonic"]), inside
+        return middle(after["monotonic"]) - middle(before["monotonic"]), inside
 
 
 def middle(offset):

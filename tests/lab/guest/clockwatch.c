@@ -2,10 +2,10 @@
 /*
  * Watches the guest's clocks from inside, and lets another machine compare them to its own.
  *
- *   clockwatch --serve PORT [--report P (5004)]
+ *   clockwatch --serve PORT [--report P (5004)] [--tick MS (1)]
  *   clockwatch --ask ADDRESS:PORT --seconds S [--interval MS (50)] [--quiet]
  *
- * The server ticks about every millisecond, on every processor, notes each clock that went
+ * The server ticks about every MS milliseconds, on every processor, notes each clock that went
  * back (also from one processor to another) and the longest gap between ticks, and answers
  * each UDP datagram with its clocks. The client prints how far the guest's clocks are from
  * its own, from answers that came back quickly.
@@ -51,6 +51,7 @@ static struct watched watched[] = {
 static struct gap gaps[MAX_CPUS];
 static _Atomic uint64_t ticks[MAX_CPUS];
 static unsigned int cpu_count;
+static uint64_t tick;
 
 static void note_back(struct watched *clock, uint64_t by)
 {
@@ -84,7 +85,7 @@ static void *tick_loop(void *context)
 			clock_look(&watched[i]);
 		gap_event(&gaps[cpu], clock_ns(CLOCK_MONOTONIC));
 		ticks[cpu]++;
-		sleep_ns(NS_PER_MS);
+		sleep_ns(tick);
 	}
 	return NULL;
 }
@@ -251,6 +252,7 @@ int main(int argc, char **argv)
 		return ask(option(argc, argv, "ask", NULL),
 			   option_number(argc, argv, "seconds", 5),
 			   option_number(argc, argv, "interval", 50) * NS_PER_MS);
+	tick = option_number(argc, argv, "tick", 1) * NS_PER_MS;
 	report_serve((uint16_t)option_number(argc, argv, "report", 5004), report);
 	serve((uint16_t)port);
 	return 0;
