@@ -34,7 +34,7 @@ class Guest:
         self.memory, self.cpus = options.memory, options.cpus
         self.file = site.inside(f"{NAME}.yaml")
         line = ["console=ttyS0", "panic=-1", f"segue.ip={ADDRESS}/24", f"segue.name={NAME}",
-                "segue.start=redis", "segue.run=clockwatch,--serve,6000"]
+                "segue.start=redis", f"segue.run=clockwatch,--serve,6000,--tick,{site.tick_ms}"]
         spec = {"name": NAME, "memory": options.memory,
                 "cpu": {"model": "x86-64-v2", "count": options.cpus},
                 "kernel": {"image": kernel.image, "initrd": site.inside("guest.initrd"),

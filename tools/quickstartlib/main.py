@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -93,10 +94,10 @@ def move_about(guest, clients, count, progress):
     return moves, backwards
 
 
-def perform(site, kernel, options, progress, obstacle):
+def perform(site, kernel, initrd, options, progress, obstacle):
     prepare.check_memory(site.memory_mib)
     site.open(progress)
-    shutil.move(os.path.join(base.BUILD, "quickstart.initrd"), site.outside("guest.initrd"))
+    shutil.copy(initrd, site.outside("guest.initrd"))
     guest = Guest(site, kernel, options)
     progress.say(f"booting the guest at host1: {options.memory}, {options.cpus} vCPU")
     guest.start("host1", 120)
@@ -113,15 +114,16 @@ def perform(site, kernel, options, progress, obstacle):
                        backwards, progress.elapsed(), obstacle)
 
 
-def quickstart(options, progress):
+def quickstart(options, progress, work):
     if not options.no_install:
         prepare.install(progress)
     if not options.no_build:
         prepare.build(progress)
-    kernel = prepare.guest_image(progress, os.path.join(base.BUILD, "quickstart.initrd"))
+    initrd = os.path.join(work, "guest.initrd")
+    kernel = prepare.guest_image(progress, initrd)
     site, obstacle = choose(options, kernel, progress)
     try:
-        result = perform(site, kernel, options, progress, obstacle)
+        result = perform(site, kernel, initrd, options, progress, obstacle)
     finally:
         base.uninterruptible()
         progress.say("cleaning up")
@@ -138,7 +140,8 @@ def main():
     options, progress = arguments(), base.Progress()
     base.interruptible()
     try:
-        return quickstart(options, progress)
+        with tempfile.TemporaryDirectory(prefix="segue-quickstart-") as work:
+            return quickstart(options, progress, work)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -21,7 +21,7 @@ class NativeSite:
     engine = "kvm on this machine"
     name = "native"
     memory_mib = 1200
-    clients, rate = 8, 8000
+    clients, rate, tick_ms = 8, 8000, 1
     move_options = ()
 
     def __init__(self):

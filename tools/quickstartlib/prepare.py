@@ -51,7 +51,7 @@ def native_obstacle(kernel):
     with tempfile.TemporaryDirectory(prefix="segue-quickstart-") as state:
         spec = os.path.join(state, "probe.yaml")
         with open(spec, "w", encoding="ascii") as file:
-            json.dump({"name": "probe", "memory": "64M", "kernel": {"image": kernel.image}}, file)
+            json.dump({"name": "probe", "memory": "128M", "kernel": {"image": kernel.image}}, file)
         segue = [SEGUE, "--state-dir", state]
         code, _, err = call(segue + ["run", spec, "--paused"], 30, {"SEGUE_VMM": VMM})
         if code == 0:
