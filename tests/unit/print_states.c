@@ -39,7 +39,8 @@ int main(void)
 #endif
 	puts("\"states\": [");
 	for (int i = 0; i < SW_STATES; i++)
-		print_state(switchover_info((enum switchover_state)i), i + 1 < SW_STATES ? "," : "");
+		print_state(switchover_info((enum switchover_state)i),
+			    i + 1 < SW_STATES ? "," : "");
 	puts("],\n\"rows\": [");
 	for (; row->from != SW_STATES; row++)
 		print_row(row, row[1].from != SW_STATES ? "," : "");

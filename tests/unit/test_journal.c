@@ -17,10 +17,10 @@ static char directory[] = "/tmp/segue-journal-XXXXXX";
 static char path[64];
 
 static const struct journal_entry granted = {
-	.epoch = 7,
-	.what = JOURNAL_CEDED,
-	.move_id = {0x00, 0x01, 0x7f, 0x80, 0xff, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
-	.peer = "[fe80::1]:4711",
+    .epoch = 7,
+    .what = JOURNAL_CEDED,
+    .move_id = {0x00, 0x01, 0x7f, 0x80, 0xff, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+    .peer = "[fe80::1]:4711",
 };
 
 static void write_file(const char *text)
@@ -109,8 +109,9 @@ static void test_whole_entry(void)
 	CU_ASSERT_EQUAL(journal_append(&journal, &granted, NULL), 0);
 	CU_ASSERT_EQUAL(journal.last.epoch, 7);
 	journal_close(&journal);
-	CU_ASSERT_STRING_EQUAL(read_file(), "segue-journal 1\n7 ceded "
-					    "00017f80ff05060708090a0b0c0d0e0f [fe80::1]:4711\n");
+	CU_ASSERT_STRING_EQUAL(read_file(),
+			       "segue-journal 1\n7 ceded "
+			       "00017f80ff05060708090a0b0c0d0e0f [fe80::1]:4711\n");
 	open_good(&journal);
 	CU_ASSERT_EQUAL(memcmp(journal.last.move_id, granted.move_id, JOURNAL_MOVE_ID), 0);
 	CU_ASSERT_STRING_EQUAL(journal.last.peer, granted.peer);
@@ -141,19 +142,19 @@ static void test_torn(void)
 static void test_foreign(void)
 {
 	static const char *const texts[] = {
-		"root:x:0:0:root:/root:/bin/sh\n",
-		"segue-journal 2\n1 owns - -\n",
-		"segue-journal 1",
-		"segue-journal 1\n1 rules - -\n",
-		"segue-journal 1\n1 owns\n",
-		"segue-journal 1\n1 owns 0123 -\n",
-		"segue-journal 1\n1 owns zz017f80ff05060708090a0b0c0d0e0f -\n",
-		"segue-journal 1\none owns - -\n",
-		"segue-journal 1\n1 none - -\n",
-		"segue-journal 1\n1 owns - -\n\n",
-		"segue-journal 1\n-1 owns - -\n",
-		"segue-journal 1\n99999999999999999999999 owns - -\n",
-		"\n",
+	    "root:x:0:0:root:/root:/bin/sh\n",
+	    "segue-journal 2\n1 owns - -\n",
+	    "segue-journal 1",
+	    "segue-journal 1\n1 rules - -\n",
+	    "segue-journal 1\n1 owns\n",
+	    "segue-journal 1\n1 owns 0123 -\n",
+	    "segue-journal 1\n1 owns zz017f80ff05060708090a0b0c0d0e0f -\n",
+	    "segue-journal 1\none owns - -\n",
+	    "segue-journal 1\n1 none - -\n",
+	    "segue-journal 1\n1 owns - -\n\n",
+	    "segue-journal 1\n-1 owns - -\n",
+	    "segue-journal 1\n99999999999999999999999 owns - -\n",
+	    "\n",
 	};
 	struct journal journal;
 	struct error err;
@@ -282,7 +283,8 @@ static void test_full_disk(void)
 	signal(SIGXFSZ, SIG_IGN);
 	CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &was), 0);
 	for (rlim_t room = 0; room < 40; room += 3) {
-		small = (struct rlimit){.rlim_cur = (rlim_t)size + room, .rlim_max = was.rlim_max};
+		small =
+		    (struct rlimit){.rlim_cur = (rlim_t)size + room, .rlim_max = was.rlim_max};
 		CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &small), 0);
 		CU_ASSERT(journal_append(&journal, &granted, NULL) < 0);
 		CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &was), 0);

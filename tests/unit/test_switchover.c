@@ -12,19 +12,31 @@
  * any instant, the connection lost at any instant, and any wait ended by its time-out at any
  * instant. The rules by which records cause events are those of the sender and the receiver.
  */
-enum message { HELLO, WELCOME, FINISH, READY, GRANT, RESUMED, QUERY, COMMITTED, NEVER, MESSAGES };
+enum message {
+	HELLO,
+	WELCOME,
+	FINISH,
+	READY,
+	GRANT,
+	RESUMED,
+	QUERY,
+	COMMITTED,
+	NEVER,
+	MESSAGES
+};
 
 #define BIT(m) (1u << (m))
 
 struct joint {
 	enum switchover_state source, destination;
-	/* Whether that side still listens to the connection; what is under way is lost if not. */
+	/* Whether that side still listens to the connection; what is under way is lost if not.
+	 */
 	bool source_open, destination_open;
 	bool source_lives, destination_lives;
 	unsigned under_way; /* BIT(message) */
 };
 
-#define JOINTS (1u << 21)
+#define JOINTS            (1u << 21)
 #define DESTINATIONS_FROM SW_LISTENING
 
 static uint32_t number_of(const struct joint *j)
@@ -38,20 +50,20 @@ static uint32_t number_of(const struct joint *j)
 static struct joint joint_of(uint32_t n)
 {
 	return (struct joint){
-		.source = (enum switchover_state)(n & 15),
-		.destination = (enum switchover_state)((n >> 4 & 15) + DESTINATIONS_FROM),
-		.source_open = n >> 8 & 1,
-		.destination_open = n >> 9 & 1,
-		.source_lives = n >> 10 & 1,
-		.destination_lives = n >> 11 & 1,
-		.under_way = n >> 12,
+	    .source = (enum switchover_state)(n & 15),
+	    .destination = (enum switchover_state)((n >> 4 & 15) + DESTINATIONS_FROM),
+	    .source_open = n >> 8 & 1,
+	    .destination_open = n >> 9 & 1,
+	    .source_lives = n >> 10 & 1,
+	    .destination_lives = n >> 11 & 1,
+	    .under_way = n >> 12,
 	};
 }
 
 static struct {
 	/* A table with a mistake in it: this row instead of the one it has, or besides. */
 	const struct switchover_transition *mutant;
-	uint8_t seen[JOINTS];  /* 1: reached; 2: and from there everybody reaches an end */
+	uint8_t seen[JOINTS]; /* 1: reached; 2: and from there everybody reaches an end */
 	uint32_t queue[JOINTS];
 	uint32_t n_queue;
 	bool used[SW_STATES][SW_EVENTS];
@@ -274,10 +286,13 @@ static bool settled(const struct joint *j)
 static void explore(void)
 {
 	struct joint first = {
-		.source = SW_CONNECTING, .destination = SW_LISTENING,
-		.source_open = true, .destination_open = true,
-		.source_lives = true, .destination_lives = true,
-		.under_way = BIT(HELLO),
+	    .source = SW_CONNECTING,
+	    .destination = SW_LISTENING,
+	    .source_open = true,
+	    .destination_open = true,
+	    .source_lives = true,
+	    .destination_lives = true,
+	    .under_way = BIT(HELLO),
 	};
 
 	memset(model.seen, 0, sizeof(model.seen));
@@ -354,17 +369,17 @@ static void test_every_row_used(void)
 static void test_finds_mistakes(void)
 {
 	static const struct switchover_transition twice[] = {
-		{SW_GRANTED, SW_EV_FAILED, SW_KEPT, SW_RESUME_HERE},
-		{SW_GRANTED, SW_EV_CANCEL, SW_KEPT, SW_RESUME_HERE},
-		{SW_ASKING, SW_EV_SILENCE, SW_KEPT, SW_JOURNAL_BACK},
-		{SW_REFUSED, SW_EV_GRANT, SW_TAKEN, SW_JOURNAL_TAKE},
-		{SW_LOADING, SW_EV_READY, SW_TAKEN, SW_JOURNAL_TAKE},
-		{SW_RUNNING, SW_EV_ASKED, SW_REFUSED, SW_JOURNAL_NEVER},
+	    {SW_GRANTED, SW_EV_FAILED, SW_KEPT, SW_RESUME_HERE},
+	    {SW_GRANTED, SW_EV_CANCEL, SW_KEPT, SW_RESUME_HERE},
+	    {SW_ASKING, SW_EV_SILENCE, SW_KEPT, SW_JOURNAL_BACK},
+	    {SW_REFUSED, SW_EV_GRANT, SW_TAKEN, SW_JOURNAL_TAKE},
+	    {SW_LOADING, SW_EV_READY, SW_TAKEN, SW_JOURNAL_TAKE},
+	    {SW_RUNNING, SW_EV_ASKED, SW_REFUSED, SW_JOURNAL_NEVER},
 	};
 	static const struct switchover_transition lost = {SW_ASKING, SW_EV_SILENCE, SW_MOVED,
 							  SW_JOURNAL_MOVED};
-	static const struct switchover_transition stuck = {SW_PROMISED, SW_EV_FAILED, SW_DROPPED,
-							   SW_NOTHING};
+	static const struct switchover_transition stuck = {SW_PROMISED, SW_EV_FAILED,
+							   SW_DROPPED, SW_NOTHING};
 
 	/* The last one breaks nothing at once, but its answer lets both run or none. */
 	for (unsigned i = 0; i < 5; i++) {
@@ -387,7 +402,7 @@ static bool reaches_end(enum switchover_state state, unsigned depth)
 		return true;
 	for (int e = 0; depth && e < SW_EVENTS; e++) {
 		const struct switchover_transition *row =
-			switchover_find(state, (enum switchover_event)e);
+		    switchover_find(state, (enum switchover_event)e);
 
 		if (row && reaches_end(row->to, depth - 1))
 			return true;
@@ -398,7 +413,8 @@ static bool reaches_end(enum switchover_state state, unsigned depth)
 static void test_states(void)
 {
 	for (int i = 0; i < SW_STATES; i++) {
-		const struct switchover_state_info *info = switchover_info((enum switchover_state)i);
+		const struct switchover_state_info *info =
+		    switchover_info((enum switchover_state)i);
 
 		CU_ASSERT_PTR_NOT_NULL_FATAL(info->name);
 		CU_ASSERT(reaches_end((enum switchover_state)i, SW_STATES));
