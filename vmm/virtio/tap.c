@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,17 +14,12 @@
 /* Without this TUNSETIFF would make an interface that nobody has put on a bridge. */
 static int tap_exists(const char *name, struct error *err)
 {
-	char path[sizeof("/sys/class/net/") + IFNAMSIZ + sizeof("/tun_flags")];
-
 	if (!name || !*name || strlen(name) >= IFNAMSIZ || strchr(name, '/'))
 		return error_set(err, -EINVAL, "\"%s\" cannot be a tap interface",
 				 name ? name : "");
-	snprintf(path, sizeof(path), "/sys/class/net/%s", name);
-	if (access(path, F_OK) < 0)
+	/* Not by /sys: mounted elsewhere, it shows another network namespace's interfaces. */
+	if (!if_nametoindex(name))
 		return error_set(err, -ENODEV, "there is no interface %s on this host", name);
-	snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", name);
-	if (access(path, F_OK) < 0)
-		return error_set(err, -ENODEV, "interface %s is not a tap", name);
 	return 0;
 }
 
@@ -42,6 +37,8 @@ static int tap_attach(int fd, const char *name, struct error *err)
 					 "tap %s belongs to another user: set its owner "
 					 "(ip tuntap add %s mode tap user NAME)",
 					 name, name);
+		if (error == -EINVAL)
+			return error_set(err, -ENODEV, "interface %s is not a tap", name);
 		return error_system(err, error, "cannot use tap %s%s", name,
 				    error == -EBUSY ? " (something else does)" : "");
 	}
