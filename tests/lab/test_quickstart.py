@@ -76,7 +76,7 @@ def a_result(**changes):
     counted = {"increments": 10, "increments_lost": 0, "connections": 2, "connections_reset": 0}
     counted.update(changes)
     backwards = counted.pop("backwards", 0)
-    options = types.SimpleNamespace(memory="256M", cpus=2)
+    options = types.SimpleNamespace(memory="256M", cpus=2, move_options=())
     return report.make(native.NativeSite(), options, moves, counted,
                        {"guest": 1.0, "client": 2.0}, backwards, 12.0, None)
 

@@ -32,9 +32,12 @@ class Guest:
     def __init__(self, site, kernel, options):
         self.site, self.at, self.port = site, None, 7000
         self.memory, self.cpus = options.memory, options.cpus
+        self.move_options = ("--downtime", options.downtime or site.downtime,
+                             "--if-unconverged", "keep-trying", "--time-limit", "5m")
         self.file = site.inside(f"{NAME}.yaml")
         line = ["console=ttyS0", "panic=-1", f"segue.ip={ADDRESS}/24", f"segue.name={NAME}",
-                "segue.start=redis", f"segue.run=clockwatch,--serve,6000,--tick,{site.tick_ms}"]
+                "segue.start=redis",
+                f"segue.run=clockwatch,--serve,6000,--tick,{site.tick_ms}"]
         spec = {"name": NAME, "memory": options.memory,
                 "cpu": {"model": "x86-64-v2", "count": options.cpus},
                 "kernel": {"image": kernel.image, "initrd": site.inside("guest.initrd"),
@@ -77,7 +80,7 @@ class Guest:
         if code != 0:
             raise QuickstartError(f"{to} does not wait for the guest: {err.strip()}")
         code, out, err = self.segue(source, "move", NAME, "--to", listen, "--json",
-                                    *self.site.move_options, timeout=600)
+                                    *self.move_options, timeout=600)
         answer = json.loads(out) if out.strip() else {}
         if code != 0 or answer.get("outcome") != "moved":
             raise QuickstartError(

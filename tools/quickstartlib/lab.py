@@ -18,8 +18,7 @@ class LabSite:
     # What emulated processors carry without being busy with nothing else.
     clients, rate, tick_ms = 4, 160, 5
     # The blackout a real network allows, 100 ms, is a dozen round trips here on a busy machine.
-    move_options = ("--downtime", "500ms", "--if-unconverged", "keep-trying",
-                    "--time-limit", "5m")
+    downtime = "500ms"
 
     def __init__(self):
         self.lab = Lab("quickstart")

@@ -48,6 +48,9 @@ def arguments():
                         help="of the guest, 1 to 8 (default: 2)")
     parser.add_argument("--memory", default="256M", metavar="SIZE",
                         help="of the guest (default: 256M)")
+    parser.add_argument("--downtime", metavar="TIME",
+                        help="longest blackout a move may expect when it switches over "
+                             "(default: 100ms; 500ms on emulated hosts)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--lab", action="store_true", help="use emulated hosts in any case")
     where.add_argument("--native", action="store_true", help="fail where only those would do")

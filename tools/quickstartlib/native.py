@@ -22,7 +22,7 @@ class NativeSite:
     name = "native"
     memory_mib = 1200
     clients, rate, tick_ms = 8, 8000, 1
-    move_options = ()
+    downtime = "100ms"
 
     def __init__(self):
         self.dir = None

@@ -52,7 +52,7 @@ def make(site, guest, moves, counted, quiet, backwards, seconds, obstacle):
     return {
         "engine": site.engine, "where": site.name, "why_not_native": obstacle,
         "guest": {"memory": guest.memory, "cpus": guest.cpus},
-        "move_options": " ".join(site.move_options),
+        "move_options": " ".join(guest.move_options),
         "moves": len(moves), **counted, "clock_backwards": backwards,
         "total_s": round(seconds, 3),
         "blackout_ms": {view: spread([each.blackout[view] for each in moves])
@@ -84,8 +84,7 @@ def _where(result):
     lines = [f"{what} between emulated hosts.",
              "Everything ran in the lab: three machines emulated by QEMU in software, so times",
              "are ten to thirty times those of real hosts; what is lost or not is as real."]
-    if result["move_options"]:
-        lines.append(f"Each move was given {result['move_options']}.")
+    lines.append(f"Each move was given {result['move_options']}.")
     if result["why_not_native"]:
         lines.append(f"Not natively, because: {result['why_not_native']}")
     return lines
