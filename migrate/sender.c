@@ -184,6 +184,7 @@ enum switchover_state sender_run(struct sender *sender, struct error *err)
 	move(sender, &why);
 	keep(sender, &why);
 	sender_channels_stop(sender);
+	sender_show(sender);
 	if (session_state(&sender->session) == SW_KEPT)
 		stop_tracking(sender);
 	sender_disconnect(sender);

@@ -65,6 +65,7 @@ struct sender {
 	uint64_t heard_at;       /* when anything last came in on control, ns */
 	uint64_t alive_at;       /* when ALIVE last went out, ns */
 	uint64_t harvested_at;
+	uint64_t dirty;          /* pages the last harvest found */
 	uint64_t bytes_before;   /* on the wire, when the round began */
 	unsigned throttle;
 	uint32_t acked;          /* last round acknowledged */
@@ -114,7 +115,7 @@ void sender_regions_done(struct sender *sender);
 int sender_harvest(struct sender *sender, uint64_t *ret_pages, struct error *err);
 /* What was harvested, PAGES altogether, becomes a round and begins to go out. */
 void sender_round_begin(struct sender *sender, uint64_t pages);
-void sender_show(struct sender *sender, uint64_t dirty);
+void sender_show(struct sender *sender);
 /* Rounds until the planner says switch (0), gives up or something fails. */
 int sender_precopy(struct sender *sender, struct error *err);
 int sender_dry_run(struct sender *sender, struct error *err);

@@ -131,15 +131,15 @@ static void show_codecs(struct sender *sender, Segue__Progress *p)
 	p->pages_sent = sum.zero + sum.raw + sum.lz4 + sum.delta;
 }
 
-/* Between rounds. */
-void sender_show(struct sender *sender, uint64_t dirty)
+/* Only when no channel works: between rounds, and after the last. */
+void sender_show(struct sender *sender)
 {
 	struct session_progress *shown = session_show(&sender->session);
 	Segue__Progress *p = &shown->progress;
 
 	p->round = sender->round;
 	p->channels = sender->n_channels;
-	p->pages_dirty = dirty;
+	p->pages_dirty = sender->dirty;
 	p->bytes_sent = sender_bytes(sender);
 	p->bandwidth = sender->bandwidth;
 	p->throttle_percent = sender->throttle;
@@ -313,7 +313,8 @@ static int precopy_step(struct sender *sender, uint64_t *pages, struct plan_outp
 	if (r)
 		return r;
 	last.interval_ns = sender->harvested_at - harvested;
-	sender_show(sender, last.dirty);
+	sender->dirty = last.dirty;
+	sender_show(sender);
 	trace_round(sender, &last);
 	plan_now(sender, &last, out);
 	*pages = last.dirty;

@@ -85,6 +85,7 @@ static int send_last(struct sender *s, struct error *err)
 	be_impatient(s);
 	for (unsigned i = 0; i < s->n_channels; i++)
 		s->channels[i].codec.last_round = true;
+	s->dirty = pages;
 	sender_round_begin(s, pages);
 	r = send_state(s, err);
 	if (!r)
@@ -93,7 +94,6 @@ static int send_last(struct sender *s, struct error *err)
 		r = session_event(&s->session, SW_EV_SENT, err);
 	if (!r)
 		r = await(s, STREAM_READY, err);
-	sender_show(s, pages);
 	shown = session_show(&s->session);
 	shown->blackout.last_pages = (session_now() - begun) / 1000;
 	session_shown(&s->session);
