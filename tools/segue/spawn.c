@@ -19,7 +19,19 @@
 #define ARGS_MAX 16u
 #define LOG_TAIL 420u /* bytes of a failed start's last words; an error holds no more */
 
-/* $SEGUE_VMM, else next to segue, else where PATH has it: a word for execvp(). */
+/* Where the monitor is by where segue is: installed, and in the tree it was built in. */
+static const char *const beside[] = {MONITOR, "../../vmm/" MONITOR};
+
+static bool find_beside(const char *self, char *path, size_t size)
+{
+	for (unsigned i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
+		if (snprintf(path, size, "%s/%s", self, beside[i]) < (int)size &&
+		    !access(path, X_OK))
+			return true;
+	return false;
+}
+
+/* $SEGUE_VMM, else by where segue is, else where PATH has it: a word for execvp(). */
 static void find_monitor(char *path, size_t size)
 {
 	const char *env = getenv("SEGUE_VMM");
@@ -35,8 +47,7 @@ static void find_monitor(char *path, size_t size)
 	slash = strrchr(self, '/');
 	if (slash) {
 		*slash = '\0';
-		if (snprintf(path, size, "%s/%s", self, MONITOR) < (int)size &&
-		    !access(path, X_OK))
+		if (find_beside(self, path, size))
 			return;
 	}
 	snprintf(path, size, "%s", MONITOR);
