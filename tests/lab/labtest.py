@@ -256,7 +256,7 @@ class Guest:
                 return json.loads(out)
             except ValueError:
                 time.sleep(1)
-        raise Failed(f"port {port} of the guest gives {out!r}")
+        raise Failed(f"port {port} of the guest gives {out!r}\n{self.log(self.at)}")
 
     # Moving
 

@@ -163,25 +163,44 @@ struct reporter {
 	void (*report)(FILE *to, const char *command);
 };
 
-static void report_one(const struct reporter *reporter, int fd)
+static bool readable(int fd, int timeout_ms)
 {
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
+
+	return poll(&wait, 1, timeout_ms) > 0;
+}
+
+/*
+ * Closing a connection on which something is unread resets it, and the peer loses the answer
+ * (RFC 2525, section 2.17): read on until the peer has it all.
+ */
+static void close_in_order(int fd)
+{
+	char rest[64];
+
+	shutdown(fd, SHUT_WR);
+	while (readable(fd, 2000) && read(fd, rest, sizeof(rest)) > 0)
+		;
+	close(fd);
+}
+
+static void report_one(const struct reporter *reporter, int fd)
+{
 	char command[128] = "";
 	ssize_t got = 0;
 	FILE *to;
 
-	if (poll(&wait, 1, 200) > 0)
+	if (readable(fd, 2000)) /* a busy guest is late with what the peer sent at once */
 		got = read(fd, command, sizeof(command) - 1);
 	command[got > 0 ? got : 0] = 0;
 	command[strcspn(command, "\r\n")] = 0;
-	to = fdopen(fd, "w");
-	if (!to) {
-		close(fd);
-		return;
+	to = fdopen(dup(fd), "w");
+	if (to) {
+		reporter->report(to, command);
+		fputc('\n', to);
+		fclose(to);
 	}
-	reporter->report(to, command);
-	fputc('\n', to);
-	fclose(to);
+	close_in_order(fd);
 }
 
 static void *report_loop(void *context)
