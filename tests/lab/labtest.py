@@ -70,6 +70,22 @@ class Bed:
         if self.ours:
             self.lab.remove()
 
+    def answers(self):
+        """Whether every host that is switched on still does what it is told."""
+        for host in self.hosts:
+            if not self.lab.pid(host):
+                continue
+            try:
+                if self.run(host, ["true"], timeout=30)[0]:
+                    return False
+            except Exception:  # pylint: disable=broad-except  # however it fails to answer
+                return False
+        return True
+
+    def renew(self):
+        self.lab.remove()
+        self.up()
+
     @property
     def hosts(self):
         return list(self.lab.conf["hosts"])
