@@ -2,6 +2,7 @@
 """What the lab's tests are written with: hosts, guests, moves, and what must hold."""
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -72,19 +73,35 @@ class Bed:
 
     def answers(self):
         """Whether every host that is switched on still does what it is told."""
-        for host in self.hosts:
-            if not self.lab.pid(host):
+        silent = []
+        for each in self.hosts:
+            if not self.lab.pid(each):
                 continue
-            try:
-                if self.run(host, ["true"], timeout=30)[0]:
-                    return False
-            except Exception:  # pylint: disable=broad-except  # however it fails to answer
-                return False
-        return True
+            if not self._answers(each):
+                say(f"{each} does not answer; its processors are at {self.positions(each)}")
+                silent.append(each)
+        return not silent
+
+    def _answers(self, where):
+        try:
+            return self.run(where, ["true"], timeout=30)[0] == 0
+        except Exception:  # pylint: disable=broad-except  # however it fails to answer
+            return False
+
+    def positions(self, where):
+        """What a host that answers no more is executing, by its emulator's word."""
+        try:
+            with host.monitor(self.lab, where) as monitor:
+                looks = [monitor.human("info registers -a") for _ in range(3)]
+        except Exception as error:  # pylint: disable=broad-except  # a hang of QEMU itself
+            return f"(QEMU's monitor: {error})"
+        return [re.findall(r"RIP=([0-9a-f]+)", look) for look in looks]
 
     def renew(self):
+        """A new lab in the place of one with a hung host, guest images and all."""
         self.lab.remove()
         self.up()
+        self.images()
 
     @property
     def hosts(self):
