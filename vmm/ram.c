@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/ram_file.h"
+
 #define RAM_ALIGN    0x200000ull /* a huge page, so that the host can use them */
 #define RAM_SIZE_MAX (1ull << 40)
 #define WORD_PAGES   64u
@@ -70,14 +72,10 @@ static int ram_map(struct ram *ram)
 
 static int ram_open(struct ram *ram, struct error *err)
 {
-	int error;
+	int error = ram_file_create(ram->size, &ram->fd, err);
 
-	ram->fd = memfd_create("guest-ram", MFD_CLOEXEC);
-	if (ram->fd < 0)
-		return error_system(err, -errno, "cannot create guest memory");
-	if (ftruncate(ram->fd, (off_t)ram->size) < 0)
-		return error_system(err, -errno, "cannot size guest memory to %llu MiB",
-				    (unsigned long long)ram->size >> 20);
+	if (error)
+		return error;
 	error = ram_map(ram);
 	if (error)
 		return error_system(err, error, "cannot map %llu MiB of guest memory",
