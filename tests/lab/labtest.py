@@ -78,7 +78,8 @@ class Bed:
             if not self.lab.pid(each):
                 continue
             if not self._answers(each):
-                say(f"{each} does not answer; its processors are at {self.positions(each)}")
+                say(f"{each} does not answer; its processors are at {self.positions(each)}; "
+                    f"its console: {self.console(each)}")
                 silent.append(each)
         return not silent
 
@@ -96,6 +97,10 @@ class Bed:
         except Exception as error:  # pylint: disable=broad-except  # a hang of QEMU itself
             return f"(QEMU's monitor: {error})"
         return [re.findall(r"RIP=([0-9a-f]+)", look) for look in looks]
+
+    def console(self, where):
+        with open(self.lab.path(f"{where}.console"), errors="replace", encoding="utf-8") as file:
+            return file.read()[-4000:] or "(nothing)"
 
     def renew(self):
         """A new lab in the place of one with a hung host, guest images and all."""
