@@ -113,16 +113,16 @@ enum base { BASE_NONE, BASE_SAME, BASE_DIFFERS };
 
 /*
  * Compares SLOT with what was last sent for the page, leaving the difference, and has the
- * cache remember SLOT. KNOWN: the page has been sent before, so it is worth remembering.
+ * cache remember SLOT.
  */
 static enum base difference(struct codec *codec, unsigned region, uint32_t round, uint64_t page,
-			    const uint8_t *slot, bool known)
+			    const uint8_t *slot)
 {
 	bool keep = !codec->last_round;
 	struct pagecache_place place;
 	enum base base = BASE_NONE;
 
-	pagecache_hold(codec->cache, region, page, round, known && keep, &place);
+	pagecache_hold(codec->cache, region, page, round, keep, &place);
 	if (!place.data)
 		return BASE_NONE;
 	if (place.hit)
@@ -134,22 +134,23 @@ static enum base difference(struct codec *codec, unsigned region, uint32_t round
 	return base;
 }
 
-/* Puts a page as its difference, if it can be; false when it is still to be put. */
+/*
+ * Puts a page that has been sent before as its difference, if it can be; false when it is
+ * still to be put. (A page sent for the first time is not worth remembering: most never change.)
+ */
 static bool put_delta(struct codec *codec, struct pages_writer *writer, uint32_t round,
-		      uint64_t page, uint8_t *slot, bool known)
+		      uint64_t page, uint8_t *slot)
 {
 	uint64_t began;
 	uint32_t length = 0;
 	enum base base;
 
-	if (!codec->cache)
-		return false;
 	if (!codec_policy_try(&codec->policy, PAGES_DELTA, page)) {
 		pagecache_drop(codec->cache, writer->region, page);
 		return false;
 	}
 	began = codec_policy_timed(&codec->policy, PAGES_DELTA) ? clock_ns() : 0;
-	base = difference(codec, writer->region, round, page, slot, known);
+	base = difference(codec, writer->region, round, page, slot);
 	if (base == BASE_NONE)
 		return false;
 	if (base == BASE_DIFFERS)
@@ -195,7 +196,7 @@ int codec_put(struct codec *codec, struct pages_writer *writer, uint32_t round, 
 	live_copy(slot, live);
 	known = bitmap_test(present, page);
 	bitmap_set(present, page);
-	if (!put_delta(codec, writer, round, page, slot, known))
+	if (!known || !codec->cache || !put_delta(codec, writer, round, page, slot))
 		put_plain(codec, writer, page, slot);
 	return 0;
 }

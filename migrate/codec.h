@@ -49,7 +49,7 @@ void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns)
  * still yes for one page in CODEC_PROBE, always the same ones, so that a change is noticed
  * and a delta's probe finds what it stored the last time.
  */
-#define CODEC_PROBE 64u
+#define CODEC_PROBE 256u
 bool codec_policy_try(const struct codec_policy *policy, enum pages_kind kind, uint64_t page);
 /* Whether the try that follows is to be timed: reading the clock costs, too. */
 bool codec_policy_timed(const struct codec_policy *policy, enum pages_kind kind);
@@ -118,6 +118,7 @@ struct codec_target {
 	 * each of them faulted in. They are mapped when they are next touched.
 	 */
 	int fd;
+	bool huge; /* a fault brings in 2 MiB: short runs are cheaper faulted than written */
 	/*
 	 * Makes COUNT present pages read as zero (punch a hole, say); NULL: memset. 0 or a
 	 * negative errno.

@@ -8,6 +8,8 @@
 #include "migrate/bitmap.h"
 #include "migrate/codec.h"
 
+#define HUGE_WRITE 16u /* pages, from which on writing beats copying into huge pages */
+
 /* LENGTH comes from the peer: LZ4 reads no more than it and writes no more than a page. */
 static int unpack_lz4(uint8_t *to, const uint8_t *payload, uint32_t length, struct error *err)
 {
@@ -70,12 +72,15 @@ static int apply_zero(const struct codec_target *target, uint64_t first, uint64_
 	return r;
 }
 
-/* Whether none of the entry's pages has been anything but zero, and there is a memfd. */
+/*
+ * Whether the entry's pages go through the memfd: none of them has been anything but zero, and
+ * one system call for them costs less than faulting them in.
+ */
 static bool is_fresh(const struct codec_target *target, const struct pages_entry *entry)
 {
 	uint64_t run;
 
-	return target->fd > 0 && bitmap_next_run(target->present, entry->first,
+	return target->fd > 0 && (!target->huge || entry->pages >= HUGE_WRITE) && bitmap_next_run(target->present, entry->first,
 						 entry->first + entry->pages, &run) == 0;
 }
 

@@ -18,6 +18,11 @@ static const struct codec_worth lz4_guess = { .ns = 5000, .saved = 1500 };
 
 #define WEIGHT      (1.0 / 32) /* of a new observation in a moving average */
 #define LINK_WEIGHT (1.0 / 16)
+/*
+ * One record that waited for a processor tells nothing of the link; a link that has become
+ * slower goes on telling, and is believed after some ten records.
+ */
+#define LINK_JUMP   4
 #define TIME_FIRST  32u /* tries that are all timed; later one in TIME_EACH */
 #define TIME_EACH   16u
 
@@ -57,10 +62,13 @@ void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns)
 	if (bytes == 0)
 		return;
 	now = (double)ns / (double)bytes;
-	if (policy->link_ns <= 0)
+	if (policy->link_ns <= 0) {
 		policy->link_ns = now;
-	else
-		policy->link_ns += (now - policy->link_ns) * LINK_WEIGHT;
+		return;
+	}
+	if (now > LINK_JUMP * policy->link_ns)
+		now = LINK_JUMP * policy->link_ns;
+	policy->link_ns += (now - policy->link_ns) * LINK_WEIGHT;
 }
 
 static const struct codec_worth *worth_of(const struct codec_policy *policy,

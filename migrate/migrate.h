@@ -22,6 +22,7 @@ struct migrate_region {
 	uint8_t *base;  /* hva, page-aligned; mapped as long as the move lasts */
 	uint64_t pages;
 	int fd;         /* the memfd BASE maps from its offset 0; holes in it are zero pages */
+	bool huge;      /* touching a hole brings in 2 MiB, not a page */
 };
 
 /*

@@ -36,6 +36,7 @@ static int make_targets(struct receiver *r, struct error *err)
 			.pages = region->pages,
 			.present = bitmap_create(region->pages),
 			.fd = region->fd,
+			.huge = region->huge,
 			.zero = zero_pages,
 			.context = (void *)(uintptr_t)region,
 		};

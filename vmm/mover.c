@@ -229,6 +229,7 @@ int mover_init(struct mover *mover, struct machine *machine, const char *name,
 		.base = ram_base(ram),
 		.pages = ram_size(ram) / MIGRATE_PAGE,
 		.fd = ram_fd(ram),
+		.huge = ram_huge(ram),
 	};
 	mover->guest = (struct migrate_guest){
 		.context = mover,

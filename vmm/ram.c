@@ -16,6 +16,7 @@
 
 struct ram {
 	int fd;
+	bool huge;
 	uint8_t *base;
 	uint64_t size;
 	struct ram_slot slots[RAM_SLOTS];
@@ -72,7 +73,7 @@ static int ram_map(struct ram *ram)
 
 static int ram_open(struct ram *ram, struct error *err)
 {
-	int error = ram_file_create(ram->size, &ram->fd, err);
+	int error = ram_file_create(ram->size, &ram->fd, &ram->huge, err);
 
 	if (error)
 		return error;
@@ -144,6 +145,11 @@ uint8_t *ram_base(const struct ram *ram)
 int ram_fd(const struct ram *ram)
 {
 	return ram->fd;
+}
+
+bool ram_huge(const struct ram *ram)
+{
+	return ram->huge;
 }
 
 static bool ram_offset(const struct ram *ram, uint64_t gpa, uint64_t len, uint64_t *ret_offset)

@@ -9,7 +9,7 @@
 #include "proto/error.h"
 
 /*
- * Guest RAM: one memfd, mapped once and contiguously in the monitor. The guest sees it as
+ * Guest RAM: one file in memory, mapped once and contiguously in the monitor. The guest sees it as
  * one or two slots: from address 0 up to the PCI hole, and the rest above 4 GiB.
  *
  * Invariant: no write to guest memory is missed. Whatever the monitor writes goes through
@@ -39,6 +39,7 @@ uint64_t ram_size(const struct ram *ram);
 unsigned ram_slots(const struct ram *ram, const struct ram_slot **ret_slots);
 uint8_t *ram_base(const struct ram *ram); /* hva of offset 0 */
 int ram_fd(const struct ram *ram);
+bool ram_huge(const struct ram *ram); /* whether memory comes in huge pages */
 
 /* The hva of LEN bytes at GPA, or NULL unless all of them lie in one slot. LEN may be 0. */
 void *ram_at(const struct ram *ram, uint64_t gpa, uint64_t len);

@@ -89,23 +89,25 @@ static int replace_with_huge(int fd)
  * A child for it, as only a process of one thread may enter a user namespace; by the bare call,
  * as glibc's has no word for sharing descriptors. Without huge pages FD stays what it was.
  */
-static void try_huge(int fd)
+static bool try_huge(int fd)
 {
+	int status = -1;
 	pid_t child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0ul);
 
 	if (child == 0)
 		_exit(replace_with_huge(fd) != 0);
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	return status == 0;
 }
 
-int ram_file_create(uint64_t size, int *ret_fd, struct error *err)
+int ram_file_create(uint64_t size, int *ret_fd, bool *ret_huge, struct error *err)
 {
 	int fd = memfd_create("guest-ram", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return error_system(err, -errno, "cannot create guest memory");
-	try_huge(fd);
+	*ret_huge = try_huge(fd);
 	if (ftruncate(fd, (off_t)size) < 0) {
 		int r = error_system(err, -errno, "cannot size guest memory to %llu MiB",
 				     (unsigned long long)size >> 20);

@@ -90,6 +90,15 @@ class Reader:
                 return at
         return None
 
+    def hand_over(self, since):
+        """From the guest's last byte at the source to its first at the destination, in ns."""
+        last = since
+        for at, source, _ in self.snapshot():
+            if at >= since and source == "destination":
+                return at - last
+            last = at
+        return None
+
     def longest_gap(self, since, until):
         """Longest stretch without a byte from anybody, in ns, in [since, until]."""
         times = [since] + [at for at, _, _ in self.snapshot() if since < at < until] + [until]

@@ -58,7 +58,8 @@ def measure(pair, case, reader, setting):
     end = time.monotonic_ns() - 50_000_000
     return {
         "total": ms(max(done, alive) - begin),
-        "blackout": ms(reader.longest_gap(begin, end)),
+        "blackout": ms(reader.hand_over(begin)),
+        "worst gap": ms(reader.longest_gap(begin, end)),
         "quiet gap": ms(reader.longest_gap(begin - 300_000_000, begin)),
         "cpu": spent / 1e9 / (case.memory / (1 << 30)),
         "resident": max(resident, memory.overhead_resident(pair.destination.pid, case.memory)) / (1 << 20),
@@ -133,7 +134,7 @@ class Runner:
             self.broken += 1
         self.lost[key] = self.lost.get(key, 0) + (got["total"] is None)
         shown = "did not end" if got["total"] is None else (
-            f"{got['total']:.0f} ms, blackout {got['blackout']:.1f} ms, quiet {got['quiet gap']:.1f} ms, "
+            f"{got['total']:.0f} ms, blackout {got['blackout']:.1f} ms, worst gap {got['worst gap']:.1f} ms, quiet {got['quiet gap']:.1f} ms, "
             f"cpu {got['cpu']:.3f} s/GiB")
         print(f"  {case.name}: {make.name} {setting}: {shown}", file=self.log)
         return got

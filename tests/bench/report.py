@@ -6,7 +6,9 @@ import statistics
 # key of a result: (what, unit, which way is better, digits)
 METRICS = {
     "total": ("total time", "ms", "lower", 0),
-    "blackout": ("blackout seen by the guest", "ms", "lower", 1),
+    "blackout": ("blackout: last sign of the guest at the source to the first at the destination",
+                 "ms", "lower", 1),
+    "worst gap": ("longest silence of the guest in the whole move, rounds included", "ms", "lower", 1),
     "cpu": ("processor seconds a GiB, both sides, without the guest", "s/GiB", "lower", 3),
     "resident": ("resident besides guest memory", "MiB", "lower", 1),
     "wire": ("sent", "MiB", "lower", 0),
