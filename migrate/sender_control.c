@@ -95,6 +95,7 @@ static int refused(struct sender *s, const struct stream_header *header, struct 
 
 static int welcomed(struct sender *s, struct error *err)
 {
+	uint64_t asked = session_now();
 	struct stream_header header;
 	Segue__Welcome *welcome;
 	int r = record_receive(&s->control, &header, &s->body, err);
@@ -102,6 +103,8 @@ static int welcomed(struct sender *s, struct error *err)
 	if (r)
 		return r;
 	s->heard_at = session_now();
+	/* READY for FINISH and RESUMED for GRANT: two answers, each like this one. */
+	s->costs.commit_us = 2 * (s->heard_at - asked) / 1000;
 	if (header.type == STREAM_REFUSE)
 		return refused(s, &header, err);
 	if (header.type != STREAM_WELCOME)
@@ -201,6 +204,19 @@ static int take_epoch(struct sender *s, const struct stream_header *header, stru
 	return 0;
 }
 
+static int take_resumed(struct sender *s, const struct stream_header *header, struct error *err)
+{
+	Segue__Resumed *resumed =
+		record_unpack(&s->control, header, &s->body, &segue__resumed__descriptor, err);
+
+	if (!resumed)
+		return -EBADMSG;
+	s->resume_ns = resumed->resume_ns;
+	record_free(resumed);
+	s->awaited = STREAM_ALIVE;
+	return 0;
+}
+
 static int take_record(struct sender *s, struct error *err)
 {
 	struct stream_header header;
@@ -221,10 +237,8 @@ static int take_record(struct sender *s, struct error *err)
 			return take_epoch(s, &header, err);
 		break;
 	case STREAM_RESUMED:
-		if (s->awaited == STREAM_RESUMED) {
-			s->awaited = STREAM_ALIVE;
-			return 0;
-		}
+		if (s->awaited == STREAM_RESUMED)
+			return take_resumed(s, &header, err);
 		break;
 	default:
 		break;

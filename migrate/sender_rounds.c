@@ -72,7 +72,7 @@ static uint64_t sender_first(struct sender *sender)
 int sender_harvest(struct sender *sender, uint64_t *ret_pages, struct error *err)
 {
 	const struct migrate_guest *guest = sender->session.guest;
-	uint64_t pages = 0;
+	uint64_t pages = 0, begun = session_now();
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < guest->n_regions; i++) {
@@ -82,6 +82,7 @@ int sender_harvest(struct sender *sender, uint64_t *ret_pages, struct error *err
 		pages += bitmap_count(region->next, region->words);
 	}
 	sender->harvested_at = session_now();
+	sender->costs.harvest_us = (sender->harvested_at - begun) / 1000;
 	*ret_pages = pages;
 	return r;
 }

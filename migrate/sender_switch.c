@@ -39,10 +39,15 @@ static void be_impatient(struct sender *s)
 static int send_state(struct sender *s, struct error *err)
 {
 	const struct migrate_guest *guest = s->session.guest;
+	uint64_t begun = session_now();
 	int r = guest->save(guest->context, &s->body, err);
+	struct session_progress *shown;
 
 	if (!r)
 		r = record_send(&s->control, STREAM_STATE, 0, s->body.data, s->body.len, err);
+	shown = session_show(&s->session);
+	shown->blackout.state = (session_now() - begun) / 1000;
+	session_shown(&s->session);
 	return r;
 }
 
@@ -115,6 +120,7 @@ static void show_blackout(struct sender *s, uint64_t granted)
 	struct session_progress *shown = session_show(&s->session);
 
 	shown->blackout.commit = (now - granted) / 1000;
+	shown->blackout.resume = s->resume_ns / 1000;
 	shown->blackout.total = (now - s->session.paused_at) / 1000;
 	shown->progress.elapsed_us = (now - s->session.started) / 1000;
 	session_shown(&s->session);

@@ -23,6 +23,7 @@ class Side:
 
 class Pair:
     name = "segue"
+    options = ()
 
     def __init__(self, where, workdir, _image, memory, cmdline, reader):
         self.where, self.reader, self.workdir = where, reader, workdir
@@ -40,7 +41,7 @@ class Pair:
     def move(self, seconds):
         """As qemu.Pair.move(); starting the command is part of the time, as for its user."""
         move = self.source.host.begin("move", NAME, "--to", self.destination.monitor.listen,
-                                      "--json", "--time-limit", f"{seconds:.0f}s")
+                                      "--json", "--time-limit", f"{seconds:.0f}s", *self.options)
         out, err = move.communicate()
         done = time.monotonic_ns()
         if move.returncode == 7:
