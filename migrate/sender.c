@@ -14,16 +14,11 @@
 
 #define CACHE_BYTES (64u << 20) /* of pages kept for deltas, at most */
 
-static unsigned choose_channels(unsigned wanted)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (wanted)
-		return wanted;
-	if (cpus < 1)
-		return 1;
-	return cpus > 4 ? 4 : (unsigned)cpus;
-}
+/*
+ * Four, whatever the number of processors: on two, where guest and both monitors compete for
+ * them, random pages took 0.77 of the time that two channels took, and eight as long as four.
+ */
+#define CHANNELS 4u
 
 static int check_options(const struct sender_options *options, const struct migrate_guest *guest,
 			 const struct journal *journal, struct error *err)
@@ -50,7 +45,7 @@ static int copy_options(struct sender *s, const struct sender_options *options, 
 		return error_set(err, -ENAMETOOLONG, "'%s' is too long a path", options->record);
 	s->session.trace = options->trace;
 	s->session.trace_context = options->trace_context;
-	s->n_channels = choose_channels(options->channels);
+	s->n_channels = options->channels ? options->channels : CHANNELS;
 	return 0;
 }
 

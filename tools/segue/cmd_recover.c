@@ -1,29 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <stdio.h>
 
 #include "tools/segue/commands.h"
 #include "tools/segue/output.h"
-
-static enum exit_code call(struct invocation *invocation, Segue__Request *request,
-			   const char *done)
-{
-	struct error err = {0};
-	struct client *client;
-	int r = invocation_connect(invocation, &client, &err);
-
-	if (r < 0)
-		return output_failure(invocation, &err);
-	r = client_call(client, request, NULL, &err);
-	client_close(client);
-	if (r < 0)
-		return output_answer(invocation, &err);
-	if (invocation->json)
-		return output_json(
-		    json_pack("{s:s, s:s}", "name", invocation->operands[0], "done", done));
-	printf("%s: %s\n", invocation->operands[0], done);
-	return EXIT_OK;
-}
+#include "tools/segue/simple.h"
 
 static enum exit_code run_cancel(struct invocation *invocation)
 {
@@ -32,7 +12,7 @@ static enum exit_code run_cancel(struct invocation *invocation)
 
 	request.of_case = SEGUE__REQUEST__OF_MOVE_CANCEL;
 	request.move_cancel = &cancel;
-	return call(invocation, &request, "the move is being cancelled");
+	return simple_call(invocation, &request, "stays: its move is being cancelled");
 }
 
 static enum exit_code run_recover(struct invocation *invocation)
@@ -51,7 +31,7 @@ static enum exit_code run_recover(struct invocation *invocation)
 			       : SEGUE__RECOVER_REQUEST__OUTCOME__GONE;
 	request.of_case = SEGUE__REQUEST__OF_RECOVER;
 	request.recover = &recover;
-	return call(invocation, &request, here ? "goes on here" : "given up here");
+	return simple_call(invocation, &request, here ? "goes on here" : "given up here");
 }
 
 const struct command command_cancel = {
@@ -75,12 +55,10 @@ const struct command command_recover = {
     .name = "recover",
     .summary = "decide about a guest in doubt",
     .description =
-	"A guest is in doubt when the connection broke after the source had handed it over "
-	"and\n"
-	"before it heard that the destination took it. It then stands still here, so that it\n"
-	"never runs twice. The monitor goes on asking; only when the destination will not "
-	"come\n"
-	"back has somebody to decide.\n\n"
+	"A guest is in doubt when the connection broke after the source had handed it over\n"
+	"and before it heard that the destination took it. It then stands still here, so that\n"
+	"it never runs twice. The monitor goes on asking; only when the destination will not\n"
+	"come back has somebody to decide.\n\n"
 	"  1. \"segue show NAME\" here says which destination it is.\n"
 	"  2. There, \"segue ls\": is the guest running?\n"
 	"  3. If it is: --gone. If that host is off for good, or its monitor was stopped\n"

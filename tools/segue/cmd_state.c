@@ -8,34 +8,10 @@
 #include "proto/units.h"
 #include "tools/segue/commands.h"
 #include "tools/segue/output.h"
+#include "tools/segue/simple.h"
 
 #define STOP_PATIENCE_US 60000000u
 #define END_PATIENCE_US  3000000 /* from the guest's end to its monitor's */
-
-/* Says that something is done: "web1 DONE", or {"name": ..., "done": ...}. */
-static enum exit_code say(const struct invocation *invocation, const char *done)
-{
-	if (invocation->json)
-		return output_json(
-		    json_pack("{s:s, s:s}", "name", invocation->operands[0], "done", done));
-	printf("%s %s\n", invocation->operands[0], done);
-	return EXIT_OK;
-}
-
-/* One request to the guest that is the first operand, answered by yes or no. */
-static enum exit_code simple(struct invocation *invocation, Segue__Request *request,
-			     const char *done)
-{
-	struct error err = {0};
-	struct client *client;
-	int r = invocation_connect(invocation, &client, &err);
-
-	if (r < 0)
-		return output_failure(invocation, &err);
-	r = client_call(client, request, NULL, &err);
-	client_close(client);
-	return r < 0 ? output_answer(invocation, &err) : say(invocation, done);
-}
 
 static enum exit_code run_pause(struct invocation *invocation)
 {
@@ -44,7 +20,7 @@ static enum exit_code run_pause(struct invocation *invocation)
 
 	request.of_case = SEGUE__REQUEST__OF_PAUSE;
 	request.pause = &pause;
-	return simple(invocation, &request, "paused");
+	return simple_call(invocation, &request, "paused");
 }
 
 static enum exit_code run_resume(struct invocation *invocation)
@@ -54,7 +30,7 @@ static enum exit_code run_resume(struct invocation *invocation)
 
 	request.of_case = SEGUE__REQUEST__OF_RESUME;
 	request.resume = &resume;
-	return simple(invocation, &request, "running");
+	return simple_call(invocation, &request, "running");
 }
 
 static enum exit_code run_balloon(struct invocation *invocation)
@@ -70,7 +46,7 @@ static enum exit_code run_balloon(struct invocation *invocation)
 	}
 	request.of_case = SEGUE__REQUEST__OF_BALLOON;
 	request.balloon = &balloon;
-	return simple(invocation, &request, "has been asked for memory");
+	return simple_call(invocation, &request, "has been asked for memory");
 }
 
 static int64_t now_us(void)
@@ -166,7 +142,7 @@ static enum exit_code run_stop(struct invocation *invocation)
 	client_close(client);
 	if (r < 0)
 		return output_answer(invocation, &err);
-	return say(invocation, reset ? "reset" : "stopped");
+	return simple_say(invocation, reset ? "reset" : "stopped");
 }
 
 const struct command command_pause = {
