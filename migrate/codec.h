@@ -34,10 +34,15 @@ struct codec_worth {
 	uint32_t tried; /* pages */
 };
 
+#define CODEC_SPANS 3u
+
 /* One a sender thread. */
 struct codec_policy {
 	enum codec_mode mode;
 	double link_ns; /* a byte on the link costs this thread, 0 while unknown */
+	double link_recent[CODEC_SPANS]; /* the same of the last spans, the newest first */
+	unsigned link_spans;             /* seen, at most CODEC_SPANS */
+	uint64_t span_bytes, span_ns;    /* of the span under way */
 	struct codec_worth lz4, delta;
 };
 

@@ -17,12 +17,13 @@ static const struct codec_worth delta_guess = { .ns = 1500, .saved = 3500 };
 static const struct codec_worth lz4_guess = { .ns = 5000, .saved = 1500 };
 
 #define WEIGHT      (1.0 / 32) /* of a new observation in a moving average */
-#define LINK_WEIGHT (1.0 / 16)
 /*
- * One record that waited for a processor tells nothing of the link; a link that has become
- * slower goes on telling, and is believed after some ten records.
+ * A span is long enough to hold both halves of what a socket's buffer does to its writer: many
+ * records taken at once, then one that waits for the rest. The median of three spans counts,
+ * for one in which the thread waited for a processor tells nothing of the link.
  */
-#define LINK_JUMP   4
+#define SPAN_BYTES  (2u << 20)
+#define SPAN_NS     50000000u
 #define TIME_FIRST  32u /* tries that are all timed; later one in TIME_EACH */
 #define TIME_EACH   16u
 
@@ -55,20 +56,35 @@ void codec_policy_init(struct codec_policy *policy, enum codec_mode mode)
 	};
 }
 
+/* Of one or two the lesser: packing for nothing costs more than sending what could be packed. */
+static double median_span(const struct codec_policy *policy)
+{
+	const double *of = policy->link_recent;
+	double low = of[0], high = of[0];
+
+	if (policy->link_spans == 1)
+		return low;
+	low = of[1] < low ? of[1] : low;
+	high = of[1] > high ? of[1] : high;
+	if (policy->link_spans == 2 || of[2] < low)
+		return low;
+	return of[2] > high ? high : of[2];
+}
+
 void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns)
 {
-	double now;
-
-	if (bytes == 0)
+	policy->span_bytes += bytes;
+	policy->span_ns += ns;
+	if (policy->span_bytes == 0 ||
+	    (policy->span_bytes < SPAN_BYTES && policy->span_ns < SPAN_NS))
 		return;
-	now = (double)ns / (double)bytes;
-	if (policy->link_ns <= 0) {
-		policy->link_ns = now;
-		return;
-	}
-	if (now > LINK_JUMP * policy->link_ns)
-		now = LINK_JUMP * policy->link_ns;
-	policy->link_ns += (now - policy->link_ns) * LINK_WEIGHT;
+	for (unsigned i = CODEC_SPANS - 1; i > 0; i--)
+		policy->link_recent[i] = policy->link_recent[i - 1];
+	policy->link_recent[0] = (double)policy->span_ns / (double)policy->span_bytes;
+	policy->span_bytes = policy->span_ns = 0;
+	if (policy->link_spans < CODEC_SPANS)
+		policy->link_spans++;
+	policy->link_ns = median_span(policy);
 }
 
 static const struct codec_worth *worth_of(const struct codec_policy *policy,
@@ -77,7 +93,7 @@ static const struct codec_worth *worth_of(const struct codec_policy *policy,
 	return kind == PAGES_DELTA ? &policy->delta : &policy->lz4;
 }
 
-/* Nothing is packed before the link has shown its price: the first record goes out raw. */
+/* Nothing is packed before the link has shown its price: the first span goes out raw. */
 static bool pays(const struct codec_policy *policy, const struct codec_worth *worth)
 {
 	return worth->saved * policy->link_ns > worth->ns;

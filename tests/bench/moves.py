@@ -15,7 +15,7 @@ from report import median
 
 SETTLE = 0.4        # seconds the guest runs before it is moved, and after
 MOVE_LIMIT = 40.0   # seconds until a move counts as not converging
-STOLEN_MS = 10      # of both processors in a move, from which on it says nothing; whoever's it is
+STOLEN = 0.05       # share of all processors in a move, from which on it says nothing
 AGAIN = 4           # moves at most for one that does
 
 
@@ -138,7 +138,7 @@ class Runner:
         """One move; again where the machine's own host took processors away in the middle."""
         for _ in range(AGAIN):
             got = self._move(make, case, setting, where)
-            if got.get("stolen", 0) <= STOLEN_MS:
+            if not got["total"] or got["stolen"] <= STOLEN * os.cpu_count() * got["total"]:
                 break
             print(f"    {got['stolen']:.0f} ms stolen by this machine's host: again", file=self.log)
         return got

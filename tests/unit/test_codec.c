@@ -417,6 +417,29 @@ static void test_policy(void)
 				      codec_policy_try(&policy, PAGES_DELTA, page));
 }
 
+/* What a socket makes of a link of 1 Gbit/s: nine records at once, then a long wait. */
+static void test_bursts(void)
+{
+	struct codec_policy policy;
+
+	codec_policy_init(&policy, CODEC_AUTO);
+	for (unsigned i = 0; i < 40; i++)
+		codec_policy_link(&policy, 256 << 10, i % 10 == 9 ? 20000000 : 80000);
+	CU_ASSERT_EQUAL(tries(&policy, PAGES_LZ4), 6400);
+}
+
+/* A fast link, and a thread that once had to wait for a processor. */
+static void test_stall(void)
+{
+	struct codec_policy policy;
+
+	codec_policy_init(&policy, CODEC_AUTO);
+	for (unsigned i = 0; i < 100; i++) {
+		codec_policy_link(&policy, 256 << 10, i == 40 ? 35000000 : 100000);
+		CU_ASSERT_FATAL(tries(&policy, PAGES_LZ4) < 400);
+	}
+}
+
 static void test_modes(void)
 {
 	struct codec_policy policy;
@@ -456,6 +479,8 @@ int main(void)
 	CU_add_test(suite, "hostile payloads", test_hostile_payloads);
 	CU_add_test(suite, "what pays is tried", test_policy);
 	CU_add_test(suite, "modes", test_modes);
+	CU_add_test(suite, "bursts of a socket", test_bursts);
+	CU_add_test(suite, "a stall is not a slow link", test_stall);
 	CU_basic_run_tests();
 	return CU_get_number_of_failures() != 0;
 }
