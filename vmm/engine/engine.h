@@ -38,12 +38,17 @@ struct vcpu_exit {
 	struct error error;
 };
 
-/* Where the boot processor starts: the 64-bit entry of the Linux boot protocol. */
+/*
+ * Where the boot processor starts. Under kvm: the 64-bit entry of the Linux boot protocol.
+ * Under pv: as guest/abi.h says; the engine fills in xsave_size of the boot structure.
+ */
 struct boot_state {
-	uint64_t entry;      /* gpa of the first instruction, paging on, identity mapped */
-	uint64_t boot_params; /* gpa, goes in RSI */
-	uint64_t page_table; /* gpa of the PML4 */
-	uint64_t gdt;        /* gpa of a GDT with code 0x10 and data 0x18 */
+	uint64_t entry;       /* gpa (pv: va) of the first instruction; kvm: identity mapped */
+	uint64_t boot_params; /* gpa; kvm: goes in RSI; pv: of struct segue_pv_boot */
+	uint64_t page_table;  /* kvm: gpa of the PML4 */
+	uint64_t gdt;         /* kvm: gpa of a GDT with code 0x10 and data 0x18 */
+	uint64_t stack;       /* pv: gpa of the end of the first stack */
+	uint64_t vcpu_page;   /* pv: gpa of struct segue_pv_vcpu, a page of its own */
 };
 
 struct engine_config {
