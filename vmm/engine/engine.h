@@ -25,6 +25,8 @@ enum vcpu_exit_kind {
 	VCPU_EXIT_PIO,      /* port access: fill or take .data, then run again */
 	VCPU_EXIT_MMIO,     /* the same for a memory address */
 	VCPU_EXIT_SHUTDOWN, /* triple fault: the guest asks for a reset */
+	VCPU_EXIT_OFF,      /* the guest has switched itself off */
+	VCPU_EXIT_PANICKED, /* its kernel has panicked and stands still; .error.text: its words */
 	VCPU_EXIT_FAILED,   /* this vCPU cannot go on; .error says why */
 };
 
