@@ -157,8 +157,8 @@ struct segue_pv_user {
 };
 
 /*
- * Events are lines 0 to 63, level-triggered but for the timer. PENDING shows those that are
- * raised; the monitor sets and clears bits by atomic operations, the guest clears TIMER's.
+ * Events are lines 0 to 63, level-triggered but for TIMER and POWER. PENDING shows those that
+ * are raised; the monitor sets and clears bits by atomic operations, the guest clears those two.
  * Where MASKED is 0 and a bit comes up in kernel mode, the guest is interrupted at its event
  * entry with MASKED set to 1. Who clears MASKED looks at PENDING afterwards, himself.
  */
@@ -173,6 +173,7 @@ struct segue_pv_vcpu {
 
 #define SEGUE_PV_LINE_TIMER  0u
 #define SEGUE_PV_LINE_SERIAL 4u
+#define SEGUE_PV_LINE_POWER  5u /* the power button was pressed: shut down and END */
 
 /* ---- hypercalls ---- */
 

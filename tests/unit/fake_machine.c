@@ -75,26 +75,30 @@ static int signal_msi(struct engine *engine, uint64_t address, uint32_t data)
 	return 0;
 }
 
-static int notify_add(struct engine *engine, uint64_t gpa, unsigned len, int eventfd)
+static int notify_add(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+		      int eventfd)
 {
 	struct machine *machine = of(engine);
 
-	if (machine->refuse_notify || len != 0)
+	if (machine->refuse_notify || (value == NOTIFY_ANY) != (len == 0))
 		return -ENOSYS;
 	if (machine->n_notifies == FAKE_NOTIFIES)
 		return -ENOSPC;
 	machine->notifies[machine->n_notifies].gpa = gpa;
+	machine->notifies[machine->n_notifies].value = value;
 	machine->notifies[machine->n_notifies++].fd = eventfd;
 	return 0;
 }
 
-static int notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int eventfd)
+static int notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+			 int eventfd)
 {
 	struct machine *machine = of(engine);
 
 	(void)len;
 	for (unsigned i = 0; i < machine->n_notifies; i++) {
-		if (machine->notifies[i].gpa != gpa || machine->notifies[i].fd != eventfd)
+		if (machine->notifies[i].gpa != gpa || machine->notifies[i].value != value ||
+		    machine->notifies[i].fd != eventfd)
 			continue;
 		machine->notifies[i] = machine->notifies[--machine->n_notifies];
 		return 0;
@@ -204,7 +208,9 @@ void fake_write(struct machine *machine, uint64_t gpa, uint64_t value, unsigned 
 	const uint64_t one = 1;
 
 	for (unsigned i = 0; i < machine->n_notifies; i++) {
-		if (machine->notifies[i].gpa != gpa)
+		if (machine->notifies[i].gpa != gpa ||
+		    (machine->notifies[i].value != NOTIFY_ANY &&
+		     machine->notifies[i].value != (int64_t)value))
 			continue;
 		machine->notified++;
 		if (write(machine->notifies[i].fd, &one, sizeof(one)) != sizeof(one))

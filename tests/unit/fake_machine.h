@@ -33,6 +33,7 @@ struct machine {
 	unsigned n_msis; /* counts on when the list is full */
 	struct {
 		uint64_t gpa;
+		int64_t value;
 		int fd;
 	} notifies[FAKE_NOTIFIES];
 	unsigned n_notifies;

@@ -28,6 +28,7 @@ enum vcpu_exit_kind {
 	VCPU_EXIT_OFF,      /* the guest has switched itself off */
 	VCPU_EXIT_PANICKED, /* its kernel has panicked and stands still; .error.text: its words */
 	VCPU_EXIT_FAILED,   /* this vCPU cannot go on; .error says why */
+	/* Run again after one of OFF to FAILED, here or after a move, it gives the same again. */
 };
 
 struct vcpu_exit {
@@ -58,8 +59,18 @@ struct engine_config {
 	struct ram *ram;
 };
 
+/* What stands around the vCPUs, and thus what a kernel must be made for. */
+enum engine_platform {
+	ENGINE_PC, /* PCI, ACPI, an IOAPIC; RAM makes room for devices below 4 GiB */
+	ENGINE_PV, /* guest/abi.h; lines instead of GSIs, RAM in one piece from 0 up */
+};
+
+/* Any value written signals. */
+#define NOTIFY_ANY (-1)
+
 struct engine_ops {
 	const char *name;
+	enum engine_platform platform;
 
 	/*
 	 * Can this host run guests this way? 0; or a negative errno with one line that says
@@ -90,16 +101,22 @@ struct engine_ops {
 	/* Makes vcpu_run() return soon, also one that is about to begin. Any thread. */
 	void (*vcpu_kick)(struct vcpu *vcpu);
 
-	/* Interrupts; any thread. LEVEL is for level-triggered lines of the IOAPIC. */
+	/*
+	 * Interrupts; any thread. LEVEL is for level-triggered lines, of the IOAPIC or of
+	 * guest/abi.h; the line of its power button is only ever raised. ENGINE_PV has no MSI.
+	 */
 	int (*set_irq)(struct engine *engine, unsigned gsi, bool level);
 	int (*signal_msi)(struct engine *engine, uint64_t address, uint32_t data);
 
 	/*
-	 * A guest write of LEN bytes (0: any length) at GPA signals EVENTFD instead of
-	 * leaving vcpu_run(). Machine lock held. The engine does not own the descriptor.
+	 * A guest write of LEN bytes (0: any length, only with NOTIFY_ANY) of VALUE at GPA
+	 * signals EVENTFD instead of leaving vcpu_run(). Machine lock held. The engine does
+	 * not own the descriptor.
 	 */
-	int (*notify_add)(struct engine *engine, uint64_t gpa, unsigned len, int eventfd);
-	int (*notify_remove)(struct engine *engine, uint64_t gpa, unsigned len, int eventfd);
+	int (*notify_add)(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+			  int eventfd);
+	int (*notify_remove)(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+			     int eventfd);
 
 	/*
 	 * All guest-visible state of processors and interrupt controllers, as packed protobuf.
@@ -130,6 +147,8 @@ struct engine_ops {
 	int (*dirty_start)(struct engine *engine, struct error *err);
 	int (*dirty_harvest)(struct engine *engine, uint64_t *words, struct error *err);
 	int (*dirty_stop)(struct engine *engine);
+	/* By what writes are, or would be, tracked; a few words for people. */
+	const char *(*dirty_words)(const struct engine *engine);
 };
 
 struct engine {

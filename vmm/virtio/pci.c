@@ -64,13 +64,14 @@ static void notify_move(struct virtio_pci *pci, uint64_t gpa)
 		int fd = pci->v->kicks[i].fd;
 
 		if (pci->notify_at[i])
-			engine->ops->notify_remove(engine, pci->notify_at[i], 0, fd);
+			engine->ops->notify_remove(engine, pci->notify_at[i], 0, NOTIFY_ANY,
+						   fd);
 		pci->notify_at[i] = 0;
 		if (!gpa)
 			continue;
 		gpa += i ? BAR_NOTIFY_STEP : BAR_NOTIFY;
 		/* An engine that cannot: then the write comes to notify_write(). */
-		if (engine->ops->notify_add(engine, gpa, 0, fd) == 0)
+		if (engine->ops->notify_add(engine, gpa, 0, NOTIFY_ANY, fd) == 0)
 			pci->notify_at[i] = gpa;
 	}
 }
