@@ -15,7 +15,7 @@
 #define MACHINE_CPUS    8u
 #define MACHINE_EVENTS  4u /* values of enum machine_event */
 #define MACHINE_WAITERS 8u
-#define MACHINE_GSIS    24u /* pins of the IOAPIC */
+#define MACHINE_PLACES  (LAYOUT_PV_LINES - LAYOUT_PV_FIRST_LINE)
 
 /* Where the loop thread is with the vCPUs. */
 enum run_state {
@@ -58,11 +58,12 @@ struct machine {
 	struct device *devices;
 	struct machine_vcpu *vcpus;
 	unsigned n_vcpus;
-	int next_gsi;
+	struct segue_pv_device places[MACHINE_PLACES];
+	unsigned n_places;
 	struct console *serial_console;
 	struct console *virtio_console;
 	struct balloon *balloon;
-	struct ged *ged;
+	struct ged *ged; /* NULL: a machine without ACPI */
 
 	pthread_mutex_t lock; /* the machine lock */
 	/* Under the machine lock. */

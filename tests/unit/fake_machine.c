@@ -60,6 +60,19 @@ void machine_device_idle(struct machine *machine, struct device *device)
 	machine->idle++;
 }
 
+int machine_place(struct machine *machine, struct segue_pv_device *ret_place)
+{
+	if (machine->engine.ops->platform != ENGINE_PV)
+		abort();
+	*ret_place = (struct segue_pv_device){
+	    .address = LAYOUT_PV_DEVICES + machine->n_places * LAYOUT_PV_DEVICE_SIZE,
+	    .size = LAYOUT_PV_DEVICE_SIZE,
+	    .line = LAYOUT_PV_FIRST_LINE + machine->n_places,
+	};
+	machine->n_places++;
+	return 0;
+}
+
 static struct machine *of(struct engine *engine)
 {
 	return (struct machine *)((char *)engine - offsetof(struct machine, engine));
@@ -72,6 +85,15 @@ static int signal_msi(struct engine *engine, uint64_t address, uint32_t data)
 	if (machine->n_msis < FAKE_MSIS)
 		machine->msis[machine->n_msis] = (struct fake_msi){address, data};
 	machine->n_msis++;
+	return 0;
+}
+
+static int set_irq(struct engine *engine, unsigned gsi, bool level)
+{
+	struct machine *machine = of(engine);
+
+	machine->raised[gsi] += level && !(machine->lines >> gsi & 1);
+	machine->lines = (machine->lines & ~(1ull << gsi)) | (uint64_t)level << gsi;
 	return 0;
 }
 
@@ -109,7 +131,16 @@ static int notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int6
 
 static const struct engine_ops fake_engine = {
     .name = "fake",
+    .set_irq = set_irq,
     .signal_msi = signal_msi,
+    .notify_add = notify_add,
+    .notify_remove = notify_remove,
+};
+
+static const struct engine_ops fake_engine_pv = {
+    .name = "fake-pv",
+    .platform = ENGINE_PV,
+    .set_irq = set_irq,
     .notify_add = notify_add,
     .notify_remove = notify_remove,
 };
@@ -130,6 +161,14 @@ struct machine *fake_new(uint64_t ram_size)
 		fprintf(stderr, "%s\n", err.text);
 		abort();
 	}
+	return machine;
+}
+
+struct machine *fake_new_pv(uint64_t ram_size)
+{
+	struct machine *machine = fake_new(ram_size);
+
+	machine->engine.ops = &fake_engine_pv;
 	return machine;
 }
 

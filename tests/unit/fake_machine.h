@@ -29,6 +29,9 @@ struct machine {
 	struct device *devices;
 	unsigned idle; /* calls of machine_device_idle() */
 	bool refuse_notify;
+	uint64_t lines; /* a bit a line: its level */
+	unsigned raised[64]; /* how often each has come up */
+	unsigned n_places;
 	struct fake_msi msis[FAKE_MSIS];
 	unsigned n_msis; /* counts on when the list is full */
 	struct {
@@ -41,6 +44,8 @@ struct machine {
 };
 
 struct machine *fake_new(uint64_t ram_size);
+/* The same, of ENGINE_PV. */
+struct machine *fake_new_pv(uint64_t ram_size);
 /* Destroys devices, last first, and fails the process when a handle stays open. */
 void fake_free(struct machine *machine);
 
