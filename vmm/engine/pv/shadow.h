@@ -60,9 +60,10 @@ void pv_shadow_set_root(struct pv_shadow *shadow, uint64_t root);
 /* ---- faults ---- */
 
 enum pv_answer {
-	PV_MAP,     /* carry out the orders, run the same instruction again */
-	PV_REFLECT, /* the guest's: a page fault with .error. No orders. */
-	PV_RELIEVE, /* too much is mapped: carry out the orders in .other's domain, ask again */
+	PV_FAULT_MAP,     /* carry out the orders, run the same instruction again */
+	PV_FAULT_REFLECT, /* the guest's: a page fault with .error. No orders. */
+	PV_FAULT_RELIEVE, /* too much is mapped in all: carry out the orders in .other's
+			   * domain, which is not this one, and ask again */
 };
 
 #define PV_SHADOW_ORDERS 24u /* at most, of one call */
@@ -71,14 +72,16 @@ struct pv_fault {
 	uint32_t error; /* SEGUE_PV_PF_* */
 	struct pv_shadow *other;
 	unsigned n;
-	struct pv_map maps[PV_SHADOW_ORDERS]; /* evictions first, the page's own right after */
+	struct pv_map maps[PV_SHADOW_ORDERS]; /* evictions first, the page's own right after;
+					       * all are to be populated, but that is only a
+					       * guess of what is fast */
 };
 
 /*
  * ACCESS (one of PROT_READ, PROT_WRITE, PROT_EXEC) faulted at VA. Also right when the page is
  * mapped already with that right: it is mapped again (so one that faults for ever loops: the
  * engine counts). An address outside the shadow's is the guest's fault, entry not present.
- * -ENOMEM when even eviction finds no memory.
+ * -ENOMEM: the bookkeeping finds no memory; there may be orders to be carried out all the same.
  */
 int pv_shadow_fault(struct pv_shadow *shadow, uint64_t va, int access, struct pv_fault *ret);
 
@@ -109,14 +112,14 @@ uint64_t pv_shadow_set_bytes(const struct pv_shadow_set *set);
 /*
  * The set has a log, a bit a page of the RAM file. What goes into it by itself:
  *
- * PV_TRACK_KERNEL is for hosts whose kernel says which mapped pages were written (userfaultfd's
- * asynchronous write-protection with PAGEMAP_SCAN). It forgets when a mapping goes, and knows
- * nothing yet of a new one: pages are logged when they lose a writable mapping and when they
- * get one. Where that would log much that was not written, scan the range first (with the
- * domain standing), call pv_shadow_written(), and then pv_shadow_flush_scanned().
+ * PV_TRACK_KERNEL is for hosts whose kernel says which mapped pages were written
+ * (pv_domain_track()). It forgets that when a mapping goes, so pages are logged when they lose
+ * a writable mapping. Where that would log much that was not written, scan the range first
+ * (with the domain standing), call pv_shadow_written(), and then pv_shadow_flush_scanned().
  *
  * PV_TRACK_SHADOW is the way by faults: nothing is mapped writable whose page is not in the
- * log. Pages are mapped writable, one at a time, by a write fault and logged then.
+ * log. Pages are mapped writable by a write fault to them, and logged then; any other time only
+ * if they are in the log already.
  */
 enum pv_track { PV_TRACK_OFF, PV_TRACK_KERNEL, PV_TRACK_SHADOW };
 
@@ -130,10 +133,9 @@ void pv_shadow_harvest(struct pv_shadow_set *set, uint64_t *words);
 
 /*
  * PV_TRACK_SHADOW's new round: takes the right to write from everything. Fills MAPS with up to
- * N orders, whose .offset is PV_MAP_KEEP: what is mapped stays, only the rights change
- * (mprotect), and a run may span several mappings. Returns how many; call it again with the
- * same *CURSOR (0 at first) until it returns 0. After pv_shadow_harvest(), in the same holding
- * of the lock. *CURSOR stays good whatever else happens between the calls.
+ * N orders (PV_PROTECT; a run may span several host mappings) and returns how many; call it
+ * again with the same *CURSOR (0 at first) until it returns 0. After pv_shadow_harvest(), in
+ * the same holding of the lock: a write between the two would be missed.
  */
 unsigned pv_shadow_protect(struct pv_shadow *shadow, uint64_t *cursor, struct pv_map *maps,
 			   unsigned n);
