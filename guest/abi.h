@@ -54,7 +54,7 @@ typedef uint64_t segue_u64;
  * at its entry point with RDI the va of this, a valid stack of 8 KiB, events masked and all
  * else zero.
  */
-#define SEGUE_PV_BOOT_MAGIC 0x3176707565676573ull
+#define SEGUE_PV_BOOT_MAGIC 0x3176706575676573ull
 struct segue_pv_boot {
 	segue_u64 magic; /* "seguepv1" */
 	segue_u32 version;

@@ -93,7 +93,9 @@ static int machine_parts(struct machine *machine, const Segue__Guest *guest, str
 			    err);
 	if (r < 0)
 		return r;
-	r = ram_create(guest->memory, &machine->ram, err);
+	r = machine->engine_ops->platform == ENGINE_PV
+		? ram_create_flat(guest->memory, &machine->ram, err)
+		: ram_create(guest->memory, &machine->ram, err);
 	if (r < 0)
 		return r;
 	return machine_engine_create(machine, err);

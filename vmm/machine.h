@@ -84,6 +84,7 @@ struct balloon *machine_balloon(struct machine *machine); /* NULL: none */
 /* For devices. */
 struct ram *machine_ram(struct machine *machine);
 struct engine *machine_engine(struct machine *machine);
+const char *machine_why(const struct machine *machine); /* it has that engine; for people */
 struct bus *machine_ports(struct machine *machine);
 struct bus *machine_memory(struct machine *machine);
 uv_loop_t *machine_loop(struct machine *machine);

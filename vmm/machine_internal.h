@@ -51,6 +51,7 @@ struct machine {
 	Segue__Guest *guest;
 	const struct engine_ops *engine_ops;
 	struct engine *engine;
+	const char *why; /* this engine; for people */
 	struct ram *ram;
 	struct bus *ports;
 	struct bus *memory;

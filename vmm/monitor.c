@@ -160,6 +160,16 @@ void monitor_terminate(struct monitor *monitor)
 
 /* ---- the beginning ---- */
 
+static void say_engine(struct monitor *monitor)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "engine %s (%s), writes tracked by %s",
+		 machine_engine(monitor->machine)->ops->name, machine_why(monitor->machine),
+		 monitor_tracking(monitor));
+	monitor_log(monitor, line);
+}
+
 static int build(struct monitor *monitor, struct error *err)
 {
 	struct machine_observer observer = {.event = on_machine, .context = monitor};
@@ -167,6 +177,7 @@ static int build(struct monitor *monitor, struct error *err)
 
 	if (r)
 		return r;
+	say_engine(monitor);
 	uv_timer_init(monitor->loop, &monitor->grace);
 	monitor->grace.data = monitor;
 	r = monitor_move_init(monitor, err);

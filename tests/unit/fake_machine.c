@@ -64,6 +64,8 @@ int machine_place(struct machine *machine, struct segue_pv_device *ret_place)
 {
 	if (machine->engine.ops->platform != ENGINE_PV)
 		abort();
+	if (machine->refuse_place)
+		return -ENODEV;
 	*ret_place = (struct segue_pv_device){
 	    .address = LAYOUT_PV_DEVICES + machine->n_places * LAYOUT_PV_DEVICE_SIZE,
 	    .size = LAYOUT_PV_DEVICE_SIZE,
@@ -148,6 +150,7 @@ static const struct engine_ops fake_engine_pv = {
 struct machine *fake_new(uint64_t ram_size)
 {
 	struct machine *machine = calloc(1, sizeof(*machine));
+	const char *pv = getenv("FAKE_MACHINE");
 	struct error err = {0};
 
 	if (!machine || uv_loop_init(&machine->loop) < 0)
@@ -155,7 +158,7 @@ struct machine *fake_new(uint64_t ram_size)
 	pthread_mutex_init(&machine->lock, NULL);
 	machine->ports = bus_new();
 	machine->memory = bus_new();
-	machine->engine.ops = &fake_engine;
+	machine->engine.ops = pv && !strcmp(pv, "pv") ? &fake_engine_pv : &fake_engine;
 	if (!machine->ports || !machine->memory ||
 	    ram_create(ram_size, &machine->ram, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);

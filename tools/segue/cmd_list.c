@@ -257,6 +257,16 @@ static void print_guest(const Segue__Guest *guest)
 	}
 }
 
+static void print_engine(const Segue__ShowReply *show)
+{
+	char buf[256];
+
+	snprintf(buf, sizeof(buf), "%.32s%s%.120s%s", show->engine, *show->engine_why ? " (" : "",
+		 show->engine_why, *show->engine_why ? ")" : "");
+	line("engine", buf);
+	line("tracking", show->tracking);
+}
+
 static void print_show(const char *name, const Segue__ShowReply *show)
 {
 	char buf[256], a[UNITS_MAX], b[UNITS_MAX];
@@ -265,7 +275,7 @@ static void print_show(const char *name, const Segue__ShowReply *show)
 	line("state", output_state(buf, sizeof(buf), show->state));
 	line("doubt", show->doubt);
 	line("listens", show->listen);
-	line("engine", show->engine);
+	print_engine(show);
 	if (show->guest)
 		print_guest(show->guest);
 	snprintf(buf, sizeof(buf), "%s of the guest, %s of the monitor",
