@@ -161,6 +161,7 @@ struct vcpu {
 };
 
 extern const struct engine_ops engine_kvm;
+extern const struct engine_ops engine_pv;
 
 /* The engine of that name, or NULL. */
 const struct engine_ops *engine_find(const char *name);
