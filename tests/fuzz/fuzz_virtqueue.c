@@ -202,23 +202,26 @@ static void play_mmio(const uint8_t *data, size_t size)
 			uv_run(&pv->loop, UV_RUN_NOWAIT);
 	}
 	uv_run(&pv->loop, UV_RUN_NOWAIT);
-	fake_reset(pv);
-	must(pv->lines == 0);
-	memset(ram_base(pv->ram), 0, RAM_BYTES);
 }
 
 static void load(uint8_t choice, const uint8_t *data, size_t size)
 {
-	unsigned kind = choice % (DEVICES + 1);
-	struct device *d = fake_device(m, kind < DEVICES ? kinds[kind].name : "pci");
+	unsigned kind = choice % (DEVICES + 3);
+	struct machine *of = kind > DEVICES ? pv : m;
+	const char *name = kind < DEVICES    ? kinds[kind].name
+			   : kind == DEVICES ? "pci"
+			   : kind & 1	     ? "balloon0"
+					     : "rng0";
+	struct device *d = fake_device(of, name);
 
 	if (d->ops->load(d, data, size, NULL) < 0 || !d->ops->resume)
 		return;
-	fake_resume(m, d);
+	fake_resume(of, d);
+	uv_run(&of->loop, UV_RUN_NOWAIT);
 	settle();
-	fake_quiesce(m, d);
+	fake_quiesce(of, d);
 	settle();
-	fake_resume(m, d);
+	fake_resume(of, d);
 }
 
 static void clean_up(void)
@@ -229,6 +232,10 @@ static void clean_up(void)
 	settle();
 	memset(ram_base(m->ram), 0, RAM_BYTES);
 	m->n_msis = 0;
+	uv_run(&pv->loop, UV_RUN_NOWAIT);
+	fake_reset(pv);
+	must(pv->lines == 0);
+	memset(ram_base(pv->ram), 0, RAM_BYTES);
 	for (unsigned i = 0; i < DEVICES; i++)
 		must(device(i)->status == 0 && device(i)->in_flight == 0);
 }

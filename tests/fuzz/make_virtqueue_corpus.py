@@ -155,6 +155,10 @@ def main():
     for kind, (device, queues) in enumerate([(4, 1), (3, 2), (5, 5), (1, 3), (2, 1)]):
         save(f"load-{kind}", LOAD, kind, device_state(device, queues))
     config = struct.pack("<HH", 0x1b36, 8) + bytes(252)
+    # Over MMIO: field 9 has the transport's registers, an interrupt among them.
+    for kind, (device, queues) in ((6, (4, 1)), (7, (5, 5))):
+        save(f"load-{kind}", LOAD, kind, device_state(device, queues) +
+             field(9, number(1, 1) + number(3, 0xffffffff) + number(4, 3)))
     save("load-5", LOAD, 5, number(1, 0x80000804) + field(2, field(1, config)))
 
 

@@ -229,11 +229,13 @@ static void line(const char *key, const char *value)
 		printf("%-12s%s\n", key, output_clean(clean, sizeof(clean), value));
 }
 
-static void print_guest(const Segue__Guest *guest)
+static void print_guest(const Segue__Guest *guest, const char *engine)
 {
+	/* A paravirtual guest runs on the processor as it is, whatever its file says. */
+	const char *model = strcmp(engine, "pv") ? guest->cpu_model : "host";
 	char buf[128], size[UNITS_MAX];
 
-	snprintf(buf, sizeof(buf), "%u, %.64s", guest->cpus, guest->cpu_model);
+	snprintf(buf, sizeof(buf), "%u, %.64s", guest->cpus, model);
 	line("cpus", buf);
 	line("memory", units_size(size, guest->memory));
 	if (guest->kernel) {
@@ -277,7 +279,7 @@ static void print_show(const char *name, const Segue__ShowReply *show)
 	line("listens", show->listen);
 	print_engine(show);
 	if (show->guest)
-		print_guest(show->guest);
+		print_guest(show->guest, show->engine);
 	snprintf(buf, sizeof(buf), "%s of the guest, %s of the monitor",
 		 units_size(a, show->memory_resident), units_size(b, show->overhead_resident));
 	line("resident", buf);
