@@ -79,8 +79,9 @@ static int check_pv(const struct config_file *file, const struct config_where *w
 		return config_where_error(where, err, "cpu.count",
 					  "%u, but engine pv runs one vCPU", guest->cpus);
 	if (file->cpu.model && strcmp(file->cpu.model, "host") != 0)
-		return config_where_error(where, err, "cpu.model",
-					  "engine pv shows the host's processor: only \"host\"");
+		return config_where_error(
+		    where, err, "cpu.model",
+		    "engine pv shows the host's processor: only \"host\"");
 	if (guest->memory > LAYOUT_PV_RAM_MAX)
 		return config_where_error(where, err, "memory",
 					  "%s is more than the %lluG that engine pv can give",

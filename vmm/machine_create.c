@@ -33,15 +33,17 @@ static int kind_check(const struct engine_ops *engine, enum boot_kind kind, cons
 		      struct error *err)
 {
 	if (engine->platform == ENGINE_PV && kind == BOOT_BZIMAGE)
-		return error_set(err, -EINVAL,
-				 "kernel %s: a bzImage, which only KVM can run: say engine: kvm, or "
-				 "name a kernel made for the paravirtual engine (an ELF file)",
-				 image);
+		return error_set(
+		    err, -EINVAL,
+		    "kernel %s: a bzImage, which only KVM can run: say engine: kvm, or "
+		    "name a kernel made for the paravirtual engine (an ELF file)",
+		    image);
 	if (engine->platform == ENGINE_PC && kind == BOOT_ELF)
-		return error_set(err, -EINVAL,
-				 "kernel %s: an ELF file, which only the paravirtual engine can "
-				 "run: say engine: pv, or name the kernel's bzImage",
-				 image);
+		return error_set(
+		    err, -EINVAL,
+		    "kernel %s: an ELF file, which only the paravirtual engine can "
+		    "run: say engine: pv, or name the kernel's bzImage",
+		    image);
 	return 0;
 }
 
@@ -52,10 +54,11 @@ static int size_check(const struct engine_ops *engine, const Segue__Guest *guest
 	if (engine->platform != ENGINE_PV)
 		return 0;
 	if (guest->cpus != 1)
-		return error_set(err, -EINVAL,
-				 "cpu.count is %u, but the paravirtual engine, which this kernel "
-				 "is for, runs one vCPU",
-				 guest->cpus);
+		return error_set(
+		    err, -EINVAL,
+		    "cpu.count is %u, but the paravirtual engine, which this kernel "
+		    "is for, runs one vCPU",
+		    guest->cpus);
 	if (guest->memory > LAYOUT_PV_RAM_MAX)
 		return error_set(err, -EINVAL,
 				 "the paravirtual engine gives a guest %llu GiB at most, not "
@@ -98,8 +101,9 @@ static int engine_probe(const struct engine_ops *engine, const Segue__Guest *gue
 		return r;
 	/* No other engine could: then say why none was tried. */
 	if (engine->platform == ENGINE_PC)
-		error_prefix(err, "kernel %s needs KVM (one made for the paravirtual engine "
-				  "would not)",
+		error_prefix(err,
+			     "kernel %s needs KVM (one made for the paravirtual engine "
+			     "would not)",
 			     guest->kernel->image);
 	return r;
 }

@@ -188,7 +188,8 @@ static void play_mmio(const uint8_t *data, size_t size)
 	for (; size >= 8; data += 8, size -= 8) {
 		unsigned len = 1u << (data[1] & 3);
 		uint64_t offset = (data[2] | (uint64_t)data[3] << 8) % LAYOUT_PV_DEVICE_SIZE;
-		uint64_t at = LAYOUT_PV_DEVICES + (data[0] & 1) * LAYOUT_PV_DEVICE_SIZE + offset;
+		uint64_t at =
+		    LAYOUT_PV_DEVICES + (data[0] & 1) * LAYOUT_PV_DEVICE_SIZE + offset;
 		uint32_t value;
 
 		memcpy(&value, data + 4, 4);
@@ -210,7 +211,7 @@ static void load(uint8_t choice, const uint8_t *data, size_t size)
 	struct machine *of = kind > DEVICES ? pv : m;
 	const char *name = kind < DEVICES    ? kinds[kind].name
 			   : kind == DEVICES ? "pci"
-			   : kind & 1	     ? "balloon0"
+			   : kind & 1        ? "balloon0"
 					     : "rng0";
 	struct device *d = fake_device(of, name);
 

@@ -15,10 +15,10 @@
  * A file that a loader takes for a kernel of the paravirtual machine: code in one segment,
  * data and zeros behind it in another. A test spoils what it likes before it is written.
  */
-#define FAKE_ELF_GPA   0x1000u   /* of the code */
-#define FAKE_ELF_DATA  0x5000u   /* gpa of the data */
-#define FAKE_ELF_ZEROS 0x2345u   /* bytes behind them */
-#define FAKE_ELF_LEN   16u       /* bytes of each in the file */
+#define FAKE_ELF_GPA   0x1000u /* of the code */
+#define FAKE_ELF_DATA  0x5000u /* gpa of the data */
+#define FAKE_ELF_ZEROS 0x2345u /* bytes behind them */
+#define FAKE_ELF_LEN   16u     /* bytes of each in the file */
 
 struct fake_elf {
 	Elf64_Ehdr header;

@@ -91,7 +91,8 @@ static void test_short(void)
 static int boot(struct ram *ram, const struct fake_elf *elf, int initrd, char *cmdline,
 		struct boot_state *state, struct error *err)
 {
-	static const struct segue_pv_device devices[] = {{0x1000, 0x200, 9}, {0x2000, 0x300, 10}};
+	static const struct segue_pv_device devices[] = {{0x1000, 0x200, 9},
+							 {0x2000, 0x300, 10}};
 	struct boot_files files = {
 	    .kernel = fake_elf_file(elf, sizeof(*elf)),
 	    .initrd = initrd,
@@ -116,8 +117,8 @@ static bool is_zero(struct ram *ram, uint64_t gpa, uint64_t len)
 
 static void check_image(struct ram *ram, const struct fake_elf *elf)
 {
-	CU_ASSERT_EQUAL(memcmp(ram_at(ram, FAKE_ELF_GPA, FAKE_ELF_LEN), elf->code, FAKE_ELF_LEN),
-			0);
+	CU_ASSERT_EQUAL(
+	    memcmp(ram_at(ram, FAKE_ELF_GPA, FAKE_ELF_LEN), elf->code, FAKE_ELF_LEN), 0);
 	CU_ASSERT_EQUAL(
 	    memcmp(ram_at(ram, FAKE_ELF_DATA, FAKE_ELF_LEN), elf->data, FAKE_ELF_LEN), 0);
 	CU_ASSERT_TRUE(is_zero(ram, FAKE_ELF_DATA + FAKE_ELF_LEN, FAKE_ELF_ZEROS));
@@ -144,7 +145,8 @@ static void check_apart(const struct segue_pv_boot *b, const struct boot_state *
 	for (unsigned i = 0; i < n; i++) {
 		CU_ASSERT(parts[i].gpa + parts[i].len <= b->free);
 		for (unsigned j = 0; j < i; j++)
-			CU_ASSERT(parts[i].gpa / PAGE > (parts[j].gpa + parts[j].len - 1) / PAGE);
+			CU_ASSERT(parts[i].gpa / PAGE >
+				  (parts[j].gpa + parts[j].len - 1) / PAGE);
 	}
 }
 
@@ -220,8 +222,8 @@ static void test_no_room(void)
 
 	elf.segments[2].p_memsz = 3 * MIB;
 	CU_ASSERT_EQUAL(boot(ram, &elf, -1, "", &state, &err), -ENOSPC);
-	CU_ASSERT_STRING_EQUAL(err.text,
-			       "/boot/linux: needs 4 MiB of guest memory to start, there are 2");
+	CU_ASSERT_STRING_EQUAL(
+	    err.text, "/boot/linux: needs 4 MiB of guest memory to start, there are 2");
 	for (unsigned pages = 0; pages < 8; pages++) {
 		err = (struct error){0};
 		elf.segments[2].p_memsz = 2 * MIB - FAKE_ELF_DATA - pages * PAGE;

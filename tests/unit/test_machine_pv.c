@@ -332,7 +332,8 @@ static void test_move(void)
 	/* Nor does a PC take it for one. */
 	order_init(&order, "kvm", bzimage_fd);
 	CU_ASSERT_EQUAL_FATAL(open_world(&pc, &order, &err), 0);
-	CU_ASSERT_EQUAL(machine_accept(pc.machine, contract.data, contract.len, &err), -ENOTSUP);
+	CU_ASSERT_EQUAL(machine_accept(pc.machine, contract.data, contract.len, &err),
+			-ENOTSUP);
 	CU_ASSERT_STRING_EQUAL(err.text,
 			       "the guest runs under engine pv, here it would under kvm");
 	close_world(&pc);
@@ -370,15 +371,17 @@ static void test_choice(void)
 	choose("auto", other_fd, "kvm", "auto"); /* its loader will say what it is not */
 	choose("pv", elf_fd, "pv", "as its file says");
 	choose("kvm", bzimage_fd, "kvm", "as its file says");
-	choose("kvm", elf_fd, NULL, "an ELF file, which only the paravirtual engine can run: "
-				    "say engine: pv");
+	choose("kvm", elf_fd, NULL,
+	       "an ELF file, which only the paravirtual engine can run: "
+	       "say engine: pv");
 	choose("pv", bzimage_fd, NULL, "a bzImage, which only KVM can run: say engine: kvm");
 	choose("xen", elf_fd, NULL, "there is no engine \"xen\"");
 	choose("auto", 4096, NULL, "kernel /proc/self/fd/4096: No such file");
 	have_kvm = false;
 	choose("auto", elf_fd, "pv", "auto");
-	choose("auto", bzimage_fd, NULL, "needs KVM (one made for the paravirtual engine would "
-					 "not): /dev/kvm does not exist");
+	choose("auto", bzimage_fd, NULL,
+	       "needs KVM (one made for the paravirtual engine would "
+	       "not): /dev/kvm does not exist");
 	choose("kvm", bzimage_fd, NULL, "/dev/kvm does not exist");
 	have_kvm = true;
 	have_pv = false;

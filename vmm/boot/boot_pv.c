@@ -11,10 +11,10 @@
  * Behind the kernel, one after the other on pages of their own: boot structure with the list
  * of devices, the vCPU's page, the first stack, command line, initrd.
  */
-#define PAGE      SEGUE_PV_PAGE
-#define STACK     (2 * PAGE)
-#define DEVICES   ((PAGE - sizeof(struct segue_pv_boot)) / sizeof(struct segue_pv_device))
-#define CMDLINE   LAYOUT_CMDLINE_MAX
+#define PAGE    SEGUE_PV_PAGE
+#define STACK   (2 * PAGE)
+#define DEVICES ((PAGE - sizeof(struct segue_pv_boot)) / sizeof(struct segue_pv_device))
+#define CMDLINE LAYOUT_CMDLINE_MAX
 
 _Static_assert(sizeof(struct segue_pv_vcpu) <= PAGE, "the vCPU's page is one");
 _Static_assert(DEVICES >= LAYOUT_PV_LINES, "a page is enough for all devices");
@@ -56,7 +56,8 @@ static int put_cmdline(struct ram *ram, const struct boot_files *files,
 	int r;
 
 	if (len >= CMDLINE)
-		return error_set(err, -E2BIG, "takes a command line of %llu bytes, not %" PRIu64,
+		return error_set(err, -E2BIG,
+				 "takes a command line of %llu bytes, not %" PRIu64,
 				 CMDLINE - 1, len);
 	r = take(ram, boot, len + 1, &boot->cmdline, err);
 	if (r == 0)

@@ -30,7 +30,8 @@ static int header_check(const Elf64_Ehdr *header, struct error *err)
 		return error_set(err, -EINVAL, "its program headers have %u bytes, not %zu",
 				 header->e_phentsize, sizeof(Elf64_Phdr));
 	if (!header->e_phnum || header->e_phnum > ELF_SEGMENTS)
-		return error_set(err, -EINVAL, "it has %u program headers; 1 to %u can be taken",
+		return error_set(err, -EINVAL,
+				 "it has %u program headers; 1 to %u can be taken",
 				 header->e_phnum, ELF_SEGMENTS);
 	return 0;
 }
@@ -61,7 +62,8 @@ static int segments_read(int fd, const Elf64_Ehdr *header, uint64_t size, Elf64_
 static int segment_check(const Elf64_Phdr *segment, uint64_t size, struct error *err)
 {
 	if (segment->p_offset > size || segment->p_filesz > size - segment->p_offset)
-		return error_set(err, -EINVAL, "cut short: a segment at 0x%" PRIx64 " is missing",
+		return error_set(err, -EINVAL,
+				 "cut short: a segment at 0x%" PRIx64 " is missing",
 				 segment->p_offset);
 	if (segment->p_filesz > segment->p_memsz)
 		return error_set(err, -EINVAL, "a segment has more bytes than room for them");
@@ -95,7 +97,8 @@ static int segments_take(struct elf *elf, const Elf64_Phdr *headers, unsigned n,
 		int r;
 
 		if (headers[i].p_type == PT_INTERP)
-			return error_set(err, -EINVAL, "linked dynamically; a kernel is static");
+			return error_set(err, -EINVAL,
+					 "linked dynamically; a kernel is static");
 		if (headers[i].p_type != PT_LOAD || !headers[i].p_memsz)
 			continue;
 		r = segment_check(&headers[i], size, err);
