@@ -48,6 +48,7 @@ static struct {
 	struct pv_shadow_set *set;
 	struct pv_shadow *shadow[ROOTS];
 	uint64_t root[ROOTS];
+	unsigned maps_limit[ROOTS];
 	uint64_t places[PLACES]; /* page numbers, ascending */
 	struct mapped host[ROOTS][PLACES];
 	struct given given[ROOTS][PLACES];
@@ -226,7 +227,7 @@ static void carry_out(unsigned r, const struct pv_map *maps, unsigned n)
 			for (unsigned i = place_from(map->va / 4096);
 			     i < PLACES && m.places[i] < end / 4096; i++)
 				unmap_place(r, i);
-		MUST(host_maps(r) <= m.limits.maps + 2);
+		MUST(host_maps(r) <= m.maps_limit[r] + 2);
 	}
 }
 
@@ -240,7 +241,7 @@ static void check_counts(void)
 		unsigned maps = host_maps(r);
 
 		MUST(pv_shadow_maps(m.shadow[r]) == maps);
-		MUST(maps <= m.limits.maps);
+		MUST(maps <= m.maps_limit[r]);
 		all += maps;
 	}
 	MUST(pv_shadow_set_maps(m.set) == all && all <= m.limits.maps_total);
@@ -372,6 +373,8 @@ static void change_track(void)
 static void flush(unsigned r, unsigned from, unsigned to)
 {
 	uint64_t begin = m.places[from] * 4096, end = m.places[to - 1] * 4096 + 4096;
+	bool crowded = pv_shadow_maps(m.shadow[r]) == m.maps_limit[r] ||
+		       pv_shadow_set_maps(m.set) == m.limits.maps_total;
 	struct pv_map map;
 	bool any;
 
@@ -382,8 +385,8 @@ static void flush(unsigned r, unsigned from, unsigned to)
 		any = pv_shadow_flush(m.shadow[r], begin, end, &map);
 	}
 	if (any) {
-		MUST(map.op == PV_UNMAP);
-		MUST(map.va >= begin && map.va + map.pages * 4096 <= end);
+		MUST(map.op == PV_UNMAP && map.va >= begin && map.va < end);
+		MUST(map.va + map.pages * 4096 <= end || crowded);
 		carry_out(r, &map, 1);
 	}
 	for (unsigned i = from; i < to; i++) {
@@ -489,6 +492,7 @@ static unsigned root_of(const struct pv_shadow *shadow)
 /* A host that refuses one of the orders, now and then. */
 static bool refuse(unsigned r, const struct pv_fault *fault)
 {
+	unsigned limit = pv_shadow_maps(m.shadow[r]) / 4 * 3;
 	struct pv_map map;
 
 	if (below(400))
@@ -498,6 +502,7 @@ static bool refuse(unsigned r, const struct pv_fault *fault)
 		for (uint64_t i = 0; fault->maps[k].op == PV_MAP && i < fault->maps[k].pages; i++)
 			m.lost[fault->maps[k].offset / 4096 + i] = true;
 	carry_out(r, fault->maps, below(fault->n));
+	m.maps_limit[r] = limit < PV_SHADOW_MAPS_MIN ? PV_SHADOW_MAPS_MIN : limit;
 	pv_shadow_refused(m.shadow[r], &map);
 	carry_out(r, &map, 1);
 	for (unsigned i = 0; i < PLACES; i++)
@@ -572,14 +577,20 @@ static void touch_some(void)
 		touch(r, i, 1 << below(3));
 }
 
+static void shadow_begin(unsigned r)
+{
+	MUST(pv_shadow_create(m.set, m.root[r], r == KERNEL ? PV_KERNEL : PV_USER, va_begin(r),
+			      SEGUE_PV_VA_END, &m.root[r], &m.shadow[r]) == 0);
+	m.maps_limit[r] = m.limits.maps;
+}
+
 static void renew(void)
 {
 	unsigned r = below(ROOTS);
 
 	flush(r, 0, PLACES);
 	pv_shadow_destroy(m.shadow[r]);
-	MUST(pv_shadow_create(m.set, m.root[r], r == KERNEL ? PV_KERNEL : PV_USER, va_begin(r),
-			      SEGUE_PV_VA_END, &m.root[r], &m.shadow[r]) == 0);
+	shadow_begin(r);
 }
 
 /* ---- runs ---- */
@@ -598,9 +609,7 @@ static void begin(const struct pv_shadow_limits *limits)
 	MUST(pv_shadow_set_create(ram, limits, &m.set, NULL) == 0);
 	for (unsigned r = 0; r < ROOTS; r++) {
 		m.root[r] = tables_new(&m.tables);
-		MUST(pv_shadow_create(m.set, m.root[r], r == KERNEL ? PV_KERNEL : PV_USER,
-				      va_begin(r), SEGUE_PV_VA_END, &m.root[r],
-				      &m.shadow[r]) == 0);
+		shadow_begin(r);
 	}
 	note_range(0, PLACES);
 }

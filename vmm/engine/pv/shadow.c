@@ -134,18 +134,44 @@ static bool range_cut(const struct pv_shadow *shadow, uint64_t *begin, uint64_t 
 	return *begin < *end;
 }
 
+/* Whether a mapping has been cut in two, and that is one too many. */
+static bool flush_grows(const struct pv_shadow *shadow, unsigned before)
+{
+	return shadow->maps > before &&
+	       (shadow->maps > shadow->maps_limit ||
+		shadow->set->maps > shadow->set->limits.maps_total);
+}
+
+/* Where there must not be one mapping more, what is left behind the cut goes as well. */
+static bool flush(struct pv_shadow *shadow, uint64_t begin, uint64_t end, bool losses,
+		  struct pv_map *ret_map)
+{
+	unsigned before = shadow->maps;
+	struct pv_map more;
+	uint64_t next;
+
+	if (!range_cut(shadow, &begin, &end) ||
+	    !shadow_pages_unmap(shadow, begin, end, losses, ret_map))
+		return false;
+	while (flush_grows(shadow, before)) {
+		next = ret_map->va / RAM_PAGE + ret_map->pages;
+		if (!shadow_pages_unmap(shadow, next, leaf_base(next) + LEAF_PAGES, true, &more))
+			break;
+		ret_map->pages += more.pages;
+	}
+	return true;
+}
+
 bool pv_shadow_flush(struct pv_shadow *shadow, uint64_t begin, uint64_t end,
 		     struct pv_map *ret_map)
 {
-	return range_cut(shadow, &begin, &end) &&
-	       shadow_pages_unmap(shadow, begin, end, true, ret_map);
+	return flush(shadow, begin, end, true, ret_map);
 }
 
 bool pv_shadow_flush_scanned(struct pv_shadow *shadow, uint64_t begin, uint64_t end,
 			     struct pv_map *ret_map)
 {
-	return range_cut(shadow, &begin, &end) &&
-	       shadow_pages_unmap(shadow, begin, end, false, ret_map);
+	return flush(shadow, begin, end, false, ret_map);
 }
 
 void pv_shadow_refused(struct pv_shadow *shadow, struct pv_map *ret_map)

@@ -63,7 +63,8 @@ enum pv_answer {
 	PV_FAULT_MAP,     /* carry out the orders, run the same instruction again */
 	PV_FAULT_REFLECT, /* the guest's: a page fault with .error. No orders. */
 	PV_FAULT_RELIEVE, /* too much is mapped in all: carry out the orders in .other's
-			   * domain, which is not this one, and ask again */
+			   * domain, which is not this one, and ask again (at most some 30
+			   * times: every turn frees a mapping and some memory) */
 };
 
 #define PV_SHADOW_ORDERS 24u /* at most, of one call */
@@ -88,6 +89,7 @@ int pv_shadow_fault(struct pv_shadow *shadow, uint64_t va, int access, struct pv
 /*
  * The guest's FLUSH, and the end of a root: forgets what is mapped from BEGIN up to END (cut to
  * the shadow's own). True: *RET_MAP is the one order that unmaps it; false: nothing was mapped.
+ * Where the limits allow no mapping to be cut in two, the order goes on behind END.
  */
 bool pv_shadow_flush(struct pv_shadow *shadow, uint64_t begin, uint64_t end,
 		     struct pv_map *ret_map);

@@ -98,14 +98,15 @@ static bool crowded(const struct pv_shadow *shadow)
 	       set->maps > set->limits.maps_total / 4 * 3;
 }
 
-/* Keeps the page's own run, and of the others as many as there are orders for. */
-static void window_cut(const struct pv_shadow *shadow, struct shadow_window *window,
-		       unsigned bit, unsigned most)
+/* Keeps the page's own run, and of the others as many as there are orders for: how many runs. */
+static unsigned window_cut(const struct pv_shadow *shadow, struct shadow_window *window,
+			   unsigned bit)
 {
 	uint64_t starts = window_starts(window), keep = run_of(window, starts, bit);
 	uint64_t rest = crowded(shadow) ? 0 : starts & ~keep;
+	unsigned n;
 
-	for (unsigned n = 1; rest && n < most; n++) {
+	for (n = 1; rest && n < RUNS; n++) {
 		uint64_t above = rest & (~0ull << bit);
 		unsigned next = above ? first_bit(above) : last_bit(rest);
 
@@ -115,6 +116,7 @@ static void window_cut(const struct pv_shadow *shadow, struct shadow_window *win
 	window->present &= keep;
 	window->writable &= keep;
 	window->exec &= keep;
+	return n;
 }
 
 /* ---- the answer ---- */
@@ -169,17 +171,17 @@ static void shadow_renew(struct pv_shadow *shadow)
 static int fault_map(struct pv_shadow *shadow, const uint64_t *table, uint64_t number,
 		     const struct pv_leaf *leaf, int access, struct pv_fault *ret)
 {
-	unsigned bit = (unsigned)(number % LEAF_PAGES);
+	unsigned bit = (unsigned)(number % LEAF_PAGES), runs;
 	struct shadow_window window;
 	int error;
 
 	window.present = window.writable = window.exec = 0;
 	window_add(shadow->set, &window, bit, leaf, access & PROT_WRITE);
 	window_look(shadow, table, number, &window);
-	window_cut(shadow, &window, bit, RUNS);
+	runs = window_cut(shadow, &window, bit);
 	shadow_renew(shadow);
 	/* Mapping over the inside of a mapping makes two more of it. */
-	if (!shadow_make_room(shadow, RUNS + 1, ret))
+	if (!shadow_make_room(shadow, runs + 1, ret))
 		return 0;
 	error = shadow_pages_map(shadow, leaf_base(number), &window);
 	if (error)
