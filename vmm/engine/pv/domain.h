@@ -94,8 +94,9 @@ int pv_domain_unmap(struct pv_domain *domain, uint64_t begin, uint64_t end, stru
  * On: from here on the domain's first write to each page mapped writable, now or later, is
  * noted by the kernel at about a microsecond, and nothing else changes for guest code.
  * Everything counts as not written at that moment. Mappings made or protected while tracking
- * is on are tracked as well, as not written; the caller has nothing to do about them, but
- * what is unmapped or mapped over takes its notes with it: scan that range before.
+ * is on are tracked as well, as not written (made by another thread than the vCPU's: as
+ * written where they have been touched); the caller has nothing to do about them, but what is
+ * unmapped or mapped over takes its notes with it: scan that range before.
  */
 int pv_domain_track(struct pv_domain *domain, bool on, struct error *err);
 
