@@ -76,6 +76,15 @@ struct segue_pv_device {
 	segue_u32 line;    /* of its interrupt */
 };
 
+/*
+ * Two registers beyond virtio's: the gpa of 32 bits, aligned to that, in which the guest
+ * wants InterruptStatus to be kept; 0: in the device, as after power-on. The device sets bits
+ * there by atomic operations, then raises its line. The guest may clear the line in PENDING
+ * itself and then take the bits by an exchange with 0, which saves two calls an interrupt.
+ */
+#define SEGUE_PV_STATUS_LOW  0x0d0u /* takes effect with the write of the other */
+#define SEGUE_PV_STATUS_HIGH 0x0d4u
+
 /* ---- registers ---- */
 
 struct segue_pv_regs {

@@ -149,6 +149,8 @@ def main():
     save("play-mmio-wild", PLAY_MMIO, 0, b"".join(
         access(how, size, offset, value) for offset in range(0, 0x110, 4)
         for how, size, value in ((0, 2, 0xffffffff), (4, 2, 0), (1, 2, 1), (5, 3, 0))))
+    word = [(0xd0, 0x1004), (0xd4, 0), (0xd0, 0xfffffffc), (0xd4, 0xffffffff), (0xd4, 0)]
+    save("play-mmio-status", PLAY_MMIO, 0, mmio(*word, *begin, *word[:2], *queue, *work, *word))
     save("play-mmio-far", PLAY_MMIO, 0, mmio(*begin, (0x84, 0xffffffff), (0x80, 0xfffffff0),
                                              (0x30, 0xffffffff), (0x44, 1), (0x30, 0), (0x44, 1)))
 

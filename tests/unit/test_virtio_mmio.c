@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mini_driver.h"
+#include "proto/le.h"
 #include "vmm/virtio/devices.h"
 #include "vmm/virtio/virtio.h"
 
@@ -140,6 +141,104 @@ static void test_line(void)
 	CU_ASSERT_TRUE(line());
 	put(VIRTIO_MMIO_STATUS, 0);
 	CU_ASSERT_FALSE(line());
+	fake_free(m);
+}
+
+#define WORD 0x8004u
+
+static void put_status_at(uint64_t gpa)
+{
+	put(SEGUE_PV_STATUS_LOW, (uint32_t)gpa);
+	put(SEGUE_PV_STATUS_HIGH, (uint32_t)(gpa >> 32));
+}
+
+static uint32_t word(void)
+{
+	return le32_get(ram_at(m->ram, WORD, 4));
+}
+
+/* Takes it as a guest does that asks nobody: first the line, then the bits. */
+static uint32_t take(void)
+{
+	m->lines &= ~(1ull << mini.line);
+	return __atomic_exchange_n((uint32_t *)ram_at(m->ram, WORD, 4), 0, __ATOMIC_SEQ_CST);
+}
+
+/* Interrupt status in the guest's memory, and back in the device. */
+static void test_status_word(void)
+{
+	begin();
+	CU_ASSERT_TRUE(mini_start(&mini, 0, 1));
+	offer(16);
+	settle();
+	CU_ASSERT_EQUAL(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	ram_track(m->ram, true);
+	put_status_at(WORD); /* what is due comes along */
+	CU_ASSERT_TRUE(fake_dirty(m, WORD));
+	CU_ASSERT_TRUE(line());
+	CU_ASSERT_EQUAL(take(), VIRTIO_MMIO_INT_VRING);
+	CU_ASSERT_EQUAL(get(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	offer(16);
+	settle();
+	CU_ASSERT_TRUE(fake_dirty(m, WORD));
+	CU_ASSERT_TRUE(line());
+	CU_ASSERT_EQUAL(take(), VIRTIO_MMIO_INT_VRING);
+	CU_ASSERT_FALSE(line());
+	/* The registers work on the same bits. */
+	offer(16);
+	settle();
+	CU_ASSERT_EQUAL(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	put(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
+	CU_ASSERT_EQUAL(word(), 0);
+	CU_ASSERT_FALSE(line());
+	/* A driver's reset leaves it where it is, addresses that cannot be change nothing. */
+	put_status_at(WORD + 2);
+	put_status_at(RAM_BYTES);
+	put_status_at(UINT64_MAX - 3);
+	for (unsigned i = 0; i < 3; i++)
+		take();
+	CU_ASSERT_TRUE(mini_start(&mini, 0, 1));
+	offer(16);
+	settle();
+	CU_ASSERT_EQUAL(word(), VIRTIO_MMIO_INT_VRING);
+	put_status_at(0);
+	CU_ASSERT_EQUAL(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	take();
+	CU_ASSERT_EQUAL(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	fake_free(m);
+}
+
+/* It moves with the memory it is in; power-on forgets it and writes nothing there. */
+static void test_status_word_moves(void)
+{
+	struct machine *source;
+	struct device *there;
+
+	begin();
+	CU_ASSERT_TRUE(mini_start(&mini, 0, 1));
+	put_status_at(WORD);
+	put(SEGUE_PV_STATUS_LOW, 0x9000); /* half of the next */
+	offer(16);
+	settle();
+	source = m;
+	m = fake_new_pv(RAM_BYTES);
+	CU_ASSERT_EQUAL_FATAL(virtio_rng_add(m, &err), 0);
+	memcpy(ram_base(m->ram), ram_base(source->ram), RAM_BYTES);
+	there = fake_device(m, "rng0");
+	CU_ASSERT_EQUAL(fake_move(fake_device(source, "rng0"), there, &err), 0);
+	mini.m = m;
+	CU_ASSERT_TRUE(line());
+	CU_ASSERT_EQUAL(take(), VIRTIO_MMIO_INT_VRING);
+	fake_resume(m, there);
+	CU_ASSERT_EQUAL(mini_wait(&mini, 0), 16);
+	offer(16);
+	settle();
+	CU_ASSERT_EQUAL(word(), VIRTIO_MMIO_INT_VRING);
+	fake_reset(m);
+	CU_ASSERT_EQUAL(word(), VIRTIO_MMIO_INT_VRING);
+	CU_ASSERT_EQUAL(get(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	CU_ASSERT_FALSE(line());
+	fake_free(source);
 	fake_free(m);
 }
 
@@ -289,6 +388,13 @@ static void test_load_hostile(void)
 	CU_ASSERT_EQUAL(rng->ops->save(rng, &state), 0);
 	message = segue__virtio__unpack(NULL, state.len, state.data);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(message);
+	message->mmio->status_at = RAM_BYTES - 2;
+	CU_ASSERT_EQUAL(buffer_pack(&bad, &message->base), 0);
+	CU_ASSERT_EQUAL(rng->ops->load(rng, bad.data, bad.len, &err), -EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "outside of memory"));
+	err = (struct error){0};
+	buffer_done(&bad);
+	message->mmio->status_at = 0;
 	message->mmio->interrupt_status = UINT32_MAX;
 	message->mmio->queue_select = UINT32_MAX;
 	message->mmio->device_feature_select = UINT32_MAX;
@@ -335,6 +441,8 @@ int main(void)
 	CU_ADD_TEST(suite, test_work);
 	CU_ADD_TEST(suite, test_doorbells);
 	CU_ADD_TEST(suite, test_line);
+	CU_ADD_TEST(suite, test_status_word);
+	CU_ADD_TEST(suite, test_status_word_moves);
 	CU_ADD_TEST(suite, test_negotiation);
 	CU_ADD_TEST(suite, test_queues);
 	CU_ADD_TEST(suite, test_queue_busy);

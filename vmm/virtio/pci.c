@@ -176,7 +176,7 @@ static int transport_load(struct virtio *v, const Segue__Virtio *message, struct
 	pci->registers.device_feature_select = state->device_feature_select;
 	pci->registers.driver_feature_select = state->driver_feature_select;
 	pci->registers.queue_select = (uint16_t)state->queue_select;
-	pci->registers.isr = (uint8_t)(state->isr & (VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG));
+	pci->registers.isr = (uint8_t)(state->isr & VIRTIO_ISR_ALL);
 	pci->config_vector = virtio_pci_vector(pci, state->config_vector);
 	for (unsigned i = 0; i < v->n_queues; i++)
 		pci->queue_vectors[i] = virtio_pci_vector(pci, state->queue_vectors[i]);

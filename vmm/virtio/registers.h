@@ -10,6 +10,7 @@
  */
 #define VIRTIO_ISR_QUEUE  1u
 #define VIRTIO_ISR_CONFIG 2u
+#define VIRTIO_ISR_ALL    3u
 
 struct virtio_registers {
 	uint32_t device_feature_select, driver_feature_select;
