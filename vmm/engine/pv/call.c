@@ -59,11 +59,13 @@ static int64_t flush(struct pv_engine *e, const uint64_t *args)
 {
 	uint64_t begin = args[1] & ~(uint64_t)(SEGUE_PV_PAGE - 1), end = args[2];
 
+	if (args[1] > args[2])
+		return -EINVAL;
 	if (end > SEGUE_PV_VA_END)
 		end = SEGUE_PV_VA_END;
 	end = (end + SEGUE_PV_PAGE - 1) & ~(uint64_t)(SEGUE_PV_PAGE - 1);
 	if (begin >= end)
-		return args[1] > args[2] ? -EINVAL : 0;
+		return 0;
 	if (args[0] != PV_NO_ROOT)
 		return flush_space(e, args[0], begin, end);
 	if (pv_flush(e, e->kernel.shadow, begin, end) < 0)
