@@ -238,8 +238,9 @@ int pv_watch_start(struct pv_host *host, struct error *err)
 
 	host->watch_slots.max = PV_DOMAINS_MAX + PV_AREAS_MAX;
 	if (!r) {
-		/* Signals are for other threads. */
+		/* Signals are for other threads, but for the one by which a sandbox binds each. */
 		sigfillset(&all);
+		sigdelset(&all, SIGRTMAX - 1);
 		pthread_sigmask(SIG_SETMASK, &all, &old);
 		r = -pthread_create(&host->watcher, NULL, watch, host);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
