@@ -213,17 +213,12 @@ static void event_nested(void)
 
 #define KVA 0x4000000000ull
 
+static uint64_t root, page;
+
 static bool fill_in(struct segue_pv_frame *frame)
 {
 	uint64_t va = frame->trap.address & ~(uint64_t)(PAGE - 1);
-	static uint64_t root, page;
 
-	if (!frame) {
-		root = root_new();
-		page = page_new();
-		hv(SEGUE_PV_SET_KERNEL_ROOT, root, 0, 0);
-		return true;
-	}
 	if (frame->trap.vector != SEGUE_PV_VECTOR_PF || va < KVA)
 		return false;
 	map(root, va, page, K_RW);
@@ -235,9 +230,12 @@ static void event_and_trap(void)
 {
 	uint64_t before, traps = 0;
 
-	fill_in(NULL);
+	root = root_new();
+	page = page_new();
+	hv(SEGUE_PV_SET_KERNEL_ROOT, root, 0, 0);
 	trap_hook = fill_in;
 	event_hook = tick;
+	barrier();
 	period = 30 * US;
 	set_timer(clock_ns() + period);
 	before = events_taken;
@@ -246,6 +244,7 @@ static void event_and_trap(void)
 		uint64_t va = KVA + traps % 2000 * PAGE;
 
 		*(volatile uint64_t *)(va + 8 * (traps % 512)) = traps;
+		barrier();
 		EXPECT_EQ(*(volatile uint64_t *)(va + 8 * (traps % 512)), traps);
 		EXPECT_EQ(hypercall_check(SEGUE_PV_VERSION_GET, SEGUE_PV_VERSION), 0);
 	}
@@ -328,7 +327,7 @@ static void event_and_return(void)
 	EXPECT(program_new(&p, u_syscall));
 	user->regs.rax = 0;
 	EXPECT_EQ(enter(p.id), SEGUE_PV_SYSCALL);
-	for (unsigned i = 1; i < 5000; i++) {
+	for (unsigned i = 1000; i < 6000; i++) {
 		int64_t reason;
 
 		set_timer(clock_ns() + random_next(&seed) % (30 * US));

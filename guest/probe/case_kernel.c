@@ -13,14 +13,22 @@ static void set_root(void)
 	EXPECT_EQ(hv(SEGUE_PV_SET_KERNEL_ROOT, root, 0, 0), 0);
 }
 
+/* Either may fault, and so run a hook of ours. */
 static uint64_t word(uint64_t va)
 {
-	return *(volatile uint64_t *)va;
+	uint64_t value;
+
+	barrier();
+	value = *(volatile uint64_t *)va;
+	barrier();
+	return value;
 }
 
 static void put(uint64_t va, uint64_t value)
 {
+	barrier();
 	*(volatile uint64_t *)va = value;
+	barrier();
 }
 
 /* Kernel mode must fault at VA, with ERROR. */
@@ -237,7 +245,7 @@ static void kernel_frame(void)
 			 "movq %%r15, %5"
 			 : "+a"(a), "+c"(c), "+d"(d), "+S"(s), "=&r"(r9), "=&r"(r15)
 			 :
-			 : "r8", "r9", "r15");
+			 : "r8", "r9", "r15", "memory");
 	trap_hook = NULL;
 	EXPECT(a == 1 && c == 3 && d == 4 && s == 6 && r9 == 0x99 && r15 == 0x1515);
 	EXPECT(seen.rax == 1 && seen.rcx == 3 && seen.rdx == 4 && seen.rsi == 6);

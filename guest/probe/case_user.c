@@ -51,7 +51,7 @@ static void user_syscall(void)
 		EXPECT_EQ(user->arguments[3], 11 * 0x111111111ull); /* R10 */
 		EXPECT_EQ(user->arguments[4], 9 * 0x111111111ull);  /* R8 */
 		EXPECT_EQ(user->arguments[5], 10 * 0x111111111ull); /* R9 */
-		RUN(expect_syscall(enter_return(p.id, round), round));
+		RUN(expect_syscall(enter_return(p.id, 1000 + round), 1000 + round));
 		EXPECT_EQ(user->action, SEGUE_PV_CONTINUE);
 	}
 }

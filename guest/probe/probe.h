@@ -114,10 +114,10 @@ uint64_t random_next(uint64_t *state);
 
 /* A hook of a case: true: dealt with, go on with the frame as it now is. */
 typedef bool (*trap_hook_fn)(struct segue_pv_frame *frame);
-extern trap_hook_fn trap_hook;
+extern volatile trap_hook_fn trap_hook;
 /* Called for events instead of looking at the timer alone. */
 typedef void (*event_hook_fn)(struct segue_pv_frame *frame);
-extern event_hook_fn event_hook;
+extern volatile event_hook_fn event_hook;
 extern volatile uint64_t events_taken;
 
 void trap_init(void);

@@ -28,8 +28,8 @@ extern uint64_t try_rsp, entry_rsp;
 void trap_handle(struct segue_pv_frame *frame);
 void event_handle(struct segue_pv_frame *frame);
 
-trap_hook_fn trap_hook;
-event_hook_fn event_hook;
+volatile trap_hook_fn trap_hook;
+volatile event_hook_fn event_hook;
 volatile uint64_t events_taken;
 static unsigned trying;
 static struct segue_pv_frame tried;
