@@ -29,7 +29,7 @@
 #define LAYOUT_GED_GSI    5
 
 /* Leaves half of what kernel mode can address for its own mappings (guest/abi.h) */
-#define LAYOUT_PV_RAM_MAX     0x4000000000ull
+#define LAYOUT_PV_RAM_MAX     0x3f80000000ull
 /* A paravirtual machine's devices: above any RAM, a page and a line each in the order built */
 #define LAYOUT_PV_DEVICES     0x10000000000ull
 #define LAYOUT_PV_DEVICE_SIZE 0x1000u

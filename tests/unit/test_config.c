@@ -196,7 +196,7 @@ static void test_engines(void)
 	bad(MINIMAL "engine: pv\ncpu:\n  model: x86-64-v3\n",
 	    "web1.yaml:7: cpu.model: engine pv shows the host's processor: only \"host\"");
 	bad("name: a\nmemory: 512G\nengine: pv\nkernel: {image: k}\n",
-	    "web1.yaml:2: memory: 512G is more than the 256G that engine pv can give");
+	    "web1.yaml:2: memory: 512G is more than the 254G that engine pv can give");
 	/* Which it will be is not known yet. */
 	g = good(MINIMAL "engine: auto\ncpu: {count: 2}\n", "web1.yaml");
 	CU_ASSERT_STRING_EQUAL(g->engine, "auto");
