@@ -110,7 +110,7 @@ static void shim_pages(void)
 /* Every byte of the first pages as an entry point. */
 static void shim_jump(void)
 {
-	uint64_t step = cmdline_number("step", 1), pages = cmdline_number("pages", 1), lost = 0;
+	uint64_t step = cmdline_number("step", 1), pages = cmdline_number("pages", 2), lost = 0;
 	struct program p;
 	const struct found *found = begin(&p);
 
@@ -200,9 +200,8 @@ static void shim_forged_stops(void)
 	finish();
 }
 
-static void plain_frame(struct program *p, struct host_frame *f)
+static void plain_frame(struct host_frame *f)
 {
-	(void)p;
 	memset(f, 0, sizeof(*f));
 	f->rip = user_at(u_spin);
 	f->rsp = USER_STACK + PAGE - 64;
@@ -215,6 +214,9 @@ static void plain_frame(struct program *p, struct host_frame *f)
 static void sigreturn(struct program *p, uint64_t site, const struct host_frame *f)
 {
 	memcpy(at(p->data + 0x200), f, sizeof(*f));
+	/* The host reads it by itself, which fills in nothing: there it has to be before. */
+	user_load(u_read);
+	EXPECT(escape_run(p));
 	user_load(u_jump_r15);
 	user->regs.r15 = site;
 	user->regs.rax = NR_SIGRETURN;
@@ -234,45 +236,48 @@ static void shim_sigreturn(void)
 	struct program p;
 	const struct found *found = begin(&p);
 	struct host_frame f;
-	unsigned n;
+	unsigned n, loaded = 0;
 
 	if (!found)
 		return;
 	n = find_calls(&p, found, sites);
 	for (unsigned i = 0; i < n; i++) {
-		plain_frame(&p, &f);
+		*(uint64_t *)at(p.data) = 0;
+		plain_frame(&f);
 		RUN(sigreturn(&p, sites[i], &f));
+		loaded += *(volatile uint64_t *)at(p.data) != 0;
 		f.mask = ~0ull; /* nobody can interrupt it now, but by force */
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.selectors = SELECTORS32;
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.selectors = 0x0008000000000010ull; /* the host kernel's */
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.rflags = ~0ull;
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.rip = 0xffffffff81000000ull;
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.fpstate = 0xffffffff81000000ull;
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.fpstate = USER_DATA + 8; /* not aligned, and nonsense */
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.stack[0] = USER_DATA; /* the host's alternate stack */
 		f.stack[2] = 2048;
 		RUN(sigreturn(&p, sites[i], &f));
-		plain_frame(&p, &f);
+		plain_frame(&f);
 		f.stack[1] = 2; /* SS_DISABLE: no alternate stack any more */
 		f.rip = user_at(u_read);
 		f.rdi = 0x30000000;
 		f.rsp = 0x30000000;
 		RUN(sigreturn(&p, sites[i], &f));
 	}
+	note("places that load forged frames", loaded);
 	finish();
 }
 
