@@ -253,7 +253,7 @@ int pv_dirty_start(struct engine *engine, struct error *err)
 	pthread_mutex_lock(&e->shadow_lock);
 	if (e->track_uffd)
 		r = kernel_start(e);
-	if (r < 0 && !e->track_forced)
+	if (r < 0 && !(e->track_uffd && e->track_forced))
 		r = faults_start(e);
 	if (r < 0)
 		e->track = PV_TRACK_OFF;
