@@ -166,9 +166,6 @@ static void operate(const uint8_t *b)
 	struct pv_map map;
 
 	switch (b[0] % 16) {
-	case 0 ... 7:
-		fault(s, address(b + 1), 1 << b[4] % 3);
-		break;
 	case 8:
 		flush(s, address(b + 1), pages, b[6] & 1);
 		break;
@@ -193,8 +190,12 @@ static void operate(const uint8_t *b)
 		roots[s] = b[1] & 128 ? ~0ull << (b[2] & 63) : (uint64_t)(b[1] & 31) * 4096;
 		pv_shadow_set_root(shadows[s], roots[s]);
 		break;
-	default:
+	case 14:
+	case 15:
 		entry_write(b + 1);
+		break;
+	default:
+		fault(s, address(b + 1), 1 << b[4] % 3);
 	}
 }
 

@@ -136,7 +136,9 @@ static void step(void)
 	case 0:
 		flush(page, random_below(&seed, 4) ? 1 + n / 30 : n * 8);
 		break;
-	case 1 ... 3:
+	case 1:
+	case 2:
+	case 3:
 		edit(page, n);
 		break;
 	case 4:
