@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "vmm/engine/pv/domain_internal.h"
@@ -63,20 +64,22 @@ void pv_frame_settle(struct pv_context *context)
 				   : (uint64_t)(uint32_t)context->call.nr;
 }
 
-static uint32_t vector_of(uint64_t number)
+/* What the kernel says of the fault, where it goes with the signal; else it is an older one. */
+static uint32_t vector_of(int signal, uint64_t number)
 {
-	switch (number) {
-	case SEGUE_PV_VECTOR_DE:
-	case SEGUE_PV_VECTOR_DB:
-	case SEGUE_PV_VECTOR_BP:
-	case SEGUE_PV_VECTOR_UD:
-	case SEGUE_PV_VECTOR_PF:
-	case SEGUE_PV_VECTOR_MF:
-	case SEGUE_PV_VECTOR_AC:
-		return (uint32_t)number;
-	case 19: /* #XM */
-		return SEGUE_PV_VECTOR_MF;
-	default:
+	switch (signal) {
+	case SIGSEGV:
+		return number == SEGUE_PV_VECTOR_PF ? SEGUE_PV_VECTOR_PF : SEGUE_PV_VECTOR_GP;
+	case SIGBUS:
+		return number == SEGUE_PV_VECTOR_PF || number == SEGUE_PV_VECTOR_AC
+			   ? (uint32_t)number : SEGUE_PV_VECTOR_GP;
+	case SIGILL:
+		return SEGUE_PV_VECTOR_UD;
+	case SIGTRAP:
+		return number == SEGUE_PV_VECTOR_BP ? SEGUE_PV_VECTOR_BP : SEGUE_PV_VECTOR_DB;
+	case SIGFPE: /* #XM is with #MF */
+		return number == SEGUE_PV_VECTOR_DE ? SEGUE_PV_VECTOR_DE : SEGUE_PV_VECTOR_MF;
+	default: /* nothing that the shim says */
 		return SEGUE_PV_VECTOR_GP;
 	}
 }
@@ -88,7 +91,7 @@ void pv_frame_stop(const struct pv_context *context, struct pv_stop *stop)
 			      SEGUE_PV_PF_FETCH;
 
 	stop->rip = r->ip;
-	stop->trap.vector = vector_of(r->trapno);
+	stop->trap.vector = vector_of(context->signal, r->trapno);
 	if (stop->trap.vector != SEGUE_PV_VECTOR_PF)
 		return;
 	stop->trap.error = (uint32_t)r->err & bits;
