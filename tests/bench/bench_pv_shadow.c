@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the paravirtual engine's bookkeeping costs, apart from the host's part: a process of 1 GiB
- * whose pages lie anywhere in guest RAM, faulted in at random. Best of several runs.
+ * What the paravirtual engine's bookkeeping costs, apart from the host's part: a process of 1
+ * GiB whose pages lie anywhere in guest RAM, faulted in at random. Best of several runs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,7 +123,8 @@ static void run(const char *name, unsigned limit, unsigned around)
 	memset(&best, 0, sizeof(best));
 	for (unsigned i = 0; i < RUNS; i++) {
 		if (pv_shadow_set_create(ram, &limits, &set, NULL) < 0 ||
-		    pv_shadow_create(set, root, PV_USER, VA, SEGUE_PV_VA_END, NULL, &shadow) < 0)
+		    pv_shadow_create(set, root, PV_USER, VA, SEGUE_PV_VA_END, NULL, &shadow) <
+			0)
 			abort();
 		faults(shadow);
 		rest(set, shadow);
@@ -138,7 +139,7 @@ int main(void)
 {
 	if (ram_create(1536ull << 20, &ram, NULL) < 0)
 		abort();
-	tables = (struct pv_tables){ .ram = ram, .next = 4096 };
+	tables = (struct pv_tables){.ram = ram, .next = 4096};
 	root = tables_new(&tables);
 	shuffle(order);
 	printf("%-34s %6s %7s %8s %8s %6s %8s %8s %7s\n", "262144 pages, faulted at random",

@@ -53,7 +53,8 @@ static uint64_t address(const uint8_t *b)
 	case 2:
 		return 0x60200000 - 4096 * 64 + low;
 	case 3:
-		return (uint64_t)b[0] << 30 | (uint64_t)b[1] << 21 | (uint64_t)b[2] << 12 | b[0];
+		return (uint64_t)b[0] << 30 | (uint64_t)b[1] << 21 | (uint64_t)b[2] << 12 |
+		       b[0];
 	case 4:
 		return ~0ull - low;
 	default:
@@ -208,8 +209,8 @@ static void build(uint8_t around)
 	must(pv_shadow_set_create(ram, &limits, &set, NULL) == 0);
 	for (unsigned s = 0; s < SHADOWS; s++) {
 		roots[s] = s * 4096;
-		must(pv_shadow_create(set, roots[s], mode_of(s), begins[s], SEGUE_PV_VA_END, NULL,
-				      &shadows[s]) == 0);
+		must(pv_shadow_create(set, roots[s], mode_of(s), begins[s], SEGUE_PV_VA_END,
+				      NULL, &shadows[s]) == 0);
 	}
 }
 

@@ -17,8 +17,8 @@
 #define PAGES     (RAM_BYTES / 4096)
 #define DATA      2048u /* data pages from here up, tables below */
 #define ROOTS     3u
-#define KERNEL    2u    /* this root is the kernel's */
-#define PLACES    704u  /* addresses in play, a root */
+#define KERNEL    2u   /* this root is the kernel's */
+#define PLACES    704u /* addresses in play, a root */
 #define HISTORY   12u
 
 #define MUST(what) CU_ASSERT_TRUE_FATAL(what)
@@ -57,11 +57,11 @@ struct model {
 };
 extern struct model m;
 
-unsigned model_below(unsigned n);         /* a random number */
-uint64_t model_begin(unsigned r);         /* of root R's addresses */
+unsigned model_below(unsigned n); /* a random number */
+uint64_t model_begin(unsigned r); /* of root R's addresses */
 bool model_own(unsigned r, unsigned place);
 void model_lay_out(void);
-unsigned model_place(uint64_t number);    /* the first at that page number or behind */
+unsigned model_place(uint64_t number); /* the first at that page number or behind */
 
 /* What the guest's tables say now; false: nothing is there. */
 bool model_walk(unsigned r, uint64_t number, uint32_t *ret_page, int *ret_prot);

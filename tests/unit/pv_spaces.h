@@ -31,7 +31,7 @@ static inline void fresh_with(uint64_t bytes, const struct pv_shadow_limits *lim
 	ram = NULL;
 	CU_ASSERT_EQUAL_FATAL(ram_create(bytes, &ram, NULL), 0);
 	CU_ASSERT_EQUAL_FATAL(pv_shadow_set_create(ram, limits, &set, NULL), 0);
-	tables = (struct pv_tables){ .ram = ram, .next = 4096 };
+	tables = (struct pv_tables){.ram = ram, .next = 4096};
 }
 
 static inline void fresh(unsigned around)
@@ -49,9 +49,10 @@ struct space {
 
 static inline struct space space_in(enum pv_mode mode, uint64_t begin, uint64_t end)
 {
-	struct space s = { .root = tables_new(&tables) };
+	struct space s = {.root = tables_new(&tables)};
 
-	CU_ASSERT_EQUAL_FATAL(pv_shadow_create(set, s.root, mode, begin, end, NULL, &s.shadow), 0);
+	CU_ASSERT_EQUAL_FATAL(pv_shadow_create(set, s.root, mode, begin, end, NULL, &s.shadow),
+			      0);
 	return s;
 }
 
@@ -71,14 +72,16 @@ static inline enum pv_answer fault(const struct space *s, uint64_t va, int acces
 	return f.answer;
 }
 
-static inline bool order_is(const struct pv_map *m, uint64_t va, uint64_t page, uint64_t pages, int prot)
+static inline bool order_is(const struct pv_map *m, uint64_t va, uint64_t page, uint64_t pages,
+			    int prot)
 {
-	return m->op == PV_MAP && m->va == va && m->offset == page * 4096 && m->pages == pages &&
-	       m->prot == prot;
+	return m->op == PV_MAP && m->va == va && m->offset == page * 4096 &&
+	       m->pages == pages && m->prot == prot;
 }
 
 /* One order, of one page. */
-static inline bool maps_one(const struct space *s, uint64_t va, int access, uint64_t page, int prot)
+static inline bool maps_one(const struct space *s, uint64_t va, int access, uint64_t page,
+			    int prot)
 {
 	return fault(s, va, access) == PV_FAULT_MAP && f.n == 1 &&
 	       order_is(f.maps, va & ~4095ull, page, 1, prot);

@@ -48,7 +48,8 @@ static void test_limits_of_space(void)
 	CU_ASSERT_TRUE(pv_shadow_flush(s.shadow, 0, ~0ull, &map));
 	CU_ASSERT_TRUE(unmaps(VA + 0x3000, 5));
 	CU_ASSERT_EQUAL(pv_shadow_create(set, 0, PV_USER, 5, END, NULL, &s.shadow), -EINVAL);
-	CU_ASSERT_EQUAL(pv_shadow_create(set, 0, PV_USER, 0, END + 4096, NULL, &s.shadow), -EINVAL);
+	CU_ASSERT_EQUAL(pv_shadow_create(set, 0, PV_USER, 0, END + 4096, NULL, &s.shadow),
+			-EINVAL);
 	CU_ASSERT_EQUAL(pv_shadow_create(set, 0, PV_USER, VA, VA, NULL, &s.shadow), -EINVAL);
 }
 
@@ -106,7 +107,9 @@ static void test_around(void)
 	/* Pages 0 to 31; 20 is not there, from 24 on they lie elsewhere, 28 can be written. */
 	for (uint64_t i = 0; i < 32; i++)
 		entry(&s, VA + i * 4096, DATA + i + (i >= 24 ? 100 : 0),
-		      i == 20 ? 0 : i == 28 ? PTE_WRITE : PTE_READ);
+		      i == 20   ? 0
+		      : i == 28 ? PTE_WRITE
+				: PTE_READ);
 	CU_ASSERT_EQUAL(fault(&s, VA + 25 * 4096, PROT_READ), PV_FAULT_MAP);
 	CU_ASSERT_EQUAL_FATAL(f.n, 5);
 	CU_ASSERT_TRUE(order_is(&f.maps[0], VA + 24 * 4096, DATA + 124, 4, PROT_READ));

@@ -45,7 +45,8 @@ static void carry_out(const struct pv_map *map)
 		CU_ASSERT_EQUAL_FATAL(mprotect(at, len, map->prot), 0);
 	if (map->op == PV_MAP)
 		CU_ASSERT_EQUAL_FATAL(mmap(at, len, map->prot, MAP_SHARED | MAP_FIXED,
-					   ram_fd(ram), (off_t)map->offset), at);
+					   ram_fd(ram), (off_t)map->offset),
+				      at);
 }
 
 /* One line of /proc/self/maps against the shadow. */
@@ -72,8 +73,9 @@ static void check(void)
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
 	while (fgets(line, sizeof(line), file)) {
-		CU_ASSERT_EQUAL_FATAL(sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64, &begin,
-					     &end, rights, &offset), 4);
+		CU_ASSERT_EQUAL_FATAL(sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64,
+					     &begin, &end, rights, &offset),
+				      4);
 		if (end <= BEGIN || begin >= END)
 			continue;
 		check_mapping(begin, end, rights, offset);
@@ -158,7 +160,8 @@ static void run(unsigned limit, unsigned around)
 	tables = (struct pv_tables){.ram = ram, .next = 4096};
 	root = tables_new(&tables);
 	CU_ASSERT_EQUAL_FATAL(pv_shadow_set_create(ram, &limits, &set, NULL), 0);
-	CU_ASSERT_EQUAL_FATAL(pv_shadow_create(set, root, PV_USER, BEGIN, END, NULL, &shadow), 0);
+	CU_ASSERT_EQUAL_FATAL(pv_shadow_create(set, root, PV_USER, BEGIN, END, NULL, &shadow),
+			      0);
 	pv_shadow_track(set, limit % 2 ? PV_TRACK_SHADOW : PV_TRACK_OFF);
 	check(); /* nothing there: the addresses are free */
 	for (unsigned i = 0; i < OPS; i++) {

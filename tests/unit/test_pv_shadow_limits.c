@@ -9,7 +9,7 @@
 
 static void test_own_limit(void)
 {
-	struct pv_shadow_limits limits = { 100, 10000, 64 * MIB, 16 };
+	struct pv_shadow_limits limits = {100, 10000, 64 * MIB, 16};
 	struct space s;
 	unsigned evictions = 0;
 
@@ -30,7 +30,7 @@ static void test_own_limit(void)
 /* The shadow whose last fault is longest ago gives, then the next; the one that asks never. */
 static void test_total_limit(void)
 {
-	struct pv_shadow_limits limits = { 1000, 300, 64 * MIB, 1 };
+	struct pv_shadow_limits limits = {1000, 300, 64 * MIB, 1};
 	struct space s[4];
 
 	fresh_with(64 * MIB, &limits);
@@ -62,7 +62,7 @@ static void fill_space(const struct space *s, uint64_t va, unsigned pages)
 
 static void test_total_order(void)
 {
-	struct pv_shadow_limits limits = { 1000, 300, 64 * MIB, 1 };
+	struct pv_shadow_limits limits = {1000, 300, 64 * MIB, 1};
 	struct space a, b, c;
 
 	fresh_with(64 * MIB, &limits);
@@ -85,10 +85,31 @@ static void test_total_order(void)
 			pv_shadow_maps(b.shadow) + pv_shadow_maps(c.shadow));
 }
 
+/* Many that have little each: it does not take all of them to make room for one page. */
+static void test_total_small(void)
+{
+	struct pv_shadow_limits limits = {1000, 100, 64 * MIB, 16};
+	struct space all[100], one;
+	unsigned turns = 0;
+
+	fresh_with(64 * MIB, &limits);
+	for (unsigned i = 0; i < 100; i++) {
+		all[i] = space();
+		fill_space(&all[i], VA, 1);
+	}
+	one = space();
+	for (uint64_t i = 0; i < 16; i++)
+		entry(&one, VA + i * 4096, DATA + 2 * i, PTE_READ);
+	while (fault(&one, VA, PROT_READ) == PV_FAULT_RELIEVE)
+		CU_ASSERT_PTR_EQUAL(f.other, all[turns++].shadow);
+	CU_ASSERT_TRUE(f.answer == PV_FAULT_MAP && turns > 0 && turns <= 4);
+	CU_ASSERT_TRUE(pv_shadow_set_maps(set) <= 100);
+}
+
 /* Who had a fault since eviction last came by is passed over once. */
 static void test_second_chance(void)
 {
-	struct pv_shadow_limits limits = { 400, 10000, 64 * MIB, 1 };
+	struct pv_shadow_limits limits = {400, 10000, 64 * MIB, 1};
 	const uint64_t leaf = 64 * 4096;
 	uint64_t hand = 0;
 	struct pv_leaf found;
@@ -113,7 +134,7 @@ static void test_second_chance(void)
 /* Where most of the limit is used up, what is mapped on a guess would push out what is used. */
 static void test_crowded(void)
 {
-	struct pv_shadow_limits limits = { 400, 10000, 64 * MIB, 16 };
+	struct pv_shadow_limits limits = {400, 10000, 64 * MIB, 16};
 	struct space s;
 
 	fresh_with(64 * MIB, &limits);
@@ -131,7 +152,7 @@ static void test_crowded(void)
 /* Pages terabytes apart would cost a path of the tree each: memory stays within its limit. */
 static void test_sparse(void)
 {
-	struct pv_shadow_limits limits = { 60000, 1000000, MIB, 16 };
+	struct pv_shadow_limits limits = {60000, 1000000, MIB, 16};
 	struct space s;
 	uint64_t seed = random_seed(42);
 
@@ -179,6 +200,7 @@ int main(void)
 	CU_add_test(suite, "a shadow's own limit", test_own_limit);
 	CU_add_test(suite, "the limit of all", test_total_limit);
 	CU_add_test(suite, "the limit of all: the oldest gives", test_total_order);
+	CU_add_test(suite, "the limit of all: many small ones", test_total_small);
 	CU_add_test(suite, "a second chance", test_second_chance);
 	CU_add_test(suite, "no guesses where it is crowded", test_crowded);
 	CU_add_test(suite, "huge sparse spaces", test_sparse);

@@ -171,8 +171,12 @@ static void note_range(unsigned from, unsigned to)
 
 static uint64_t random_bits(void)
 {
-	static const uint64_t usual[] = {PTE_READ, PTE_WRITE, PTE_ALL, PTE_READ | SEGUE_PV_PTE_X,
-					 PTE_READ | SEGUE_PV_PTE_W, PTE_WRITE & ~SEGUE_PV_PTE_U};
+	static const uint64_t usual[] = {PTE_READ,
+					 PTE_WRITE,
+					 PTE_ALL,
+					 PTE_READ | SEGUE_PV_PTE_X,
+					 PTE_READ | SEGUE_PV_PTE_W,
+					 PTE_WRITE & ~SEGUE_PV_PTE_U};
 
 	return model_below(8) ? usual[model_below(6)] : random_next(&m.seed) & 0xfff;
 }
@@ -180,7 +184,8 @@ static uint64_t random_bits(void)
 static void edit(void)
 {
 	unsigned from, to, r = model_below(ROOTS);
-	uint64_t page = model_below(20) ? DATA + model_below(PAGES - DATA) : model_below(PAGES + 20);
+	uint64_t page =
+	    model_below(20) ? DATA + model_below(PAGES - DATA) : model_below(PAGES + 20);
 	uint64_t bits = random_bits(), same = model_below(3);
 
 	random_range(&from, &to);
@@ -240,7 +245,8 @@ static bool refuse(unsigned r, const struct pv_fault *fault)
 		return false;
 	/* Those count as mapped and unmapped again. */
 	for (unsigned k = 0; k < fault->n; k++)
-		for (uint64_t i = 0; fault->maps[k].op == PV_MAP && i < fault->maps[k].pages; i++)
+		for (uint64_t i = 0; fault->maps[k].op == PV_MAP && i < fault->maps[k].pages;
+		     i++)
 			m.lost[fault->maps[k].offset / 4096 + i] = true;
 	model_carry_out(r, fault->maps, model_below(fault->n));
 	m.maps_limit[r] = limit < PV_SHADOW_MAPS_MIN ? PV_SHADOW_MAPS_MIN : limit;
@@ -255,8 +261,8 @@ static bool refuse(unsigned r, const struct pv_fault *fault)
 static bool fault(unsigned r, unsigned place, int access, struct pv_fault *f)
 {
 	for (unsigned turn = 0; turn < 200; turn++) {
-		MUST(pv_shadow_fault(m.shadow[r], m.places[place] * 4096 + model_below(4096), access,
-				     f) == 0);
+		MUST(pv_shadow_fault(m.shadow[r], m.places[place] * 4096 + model_below(4096),
+				     access, f) == 0);
 		MUST(f->n <= PV_SHADOW_ORDERS);
 		if (f->answer == PV_FAULT_REFLECT)
 			return false;
@@ -320,8 +326,8 @@ static void touch_some(void)
 
 static void shadow_begin(unsigned r)
 {
-	MUST(pv_shadow_create(m.set, m.root[r], r == KERNEL ? PV_KERNEL : PV_USER, model_begin(r),
-			      SEGUE_PV_VA_END, &m.root[r], &m.shadow[r]) == 0);
+	MUST(pv_shadow_create(m.set, m.root[r], r == KERNEL ? PV_KERNEL : PV_USER,
+			      model_begin(r), SEGUE_PV_VA_END, &m.root[r], &m.shadow[r]) == 0);
 	m.maps_limit[r] = m.limits.maps;
 }
 

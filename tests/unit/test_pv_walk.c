@@ -22,12 +22,12 @@ static void fresh(uint64_t size)
 	ram_destroy(ram);
 	ram = NULL;
 	CU_ASSERT_EQUAL_FATAL(ram_create(size, &ram, NULL), 0);
-	tables = (struct pv_tables){ .ram = ram, .next = 0x10000 };
+	tables = (struct pv_tables){.ram = ram, .next = 0x10000};
 }
 
 static struct pv_leaf walk(uint64_t root, uint64_t va, enum pv_mode mode)
 {
-	struct pv_leaf leaf = { .present = true, .prot = 99, .page = 99 };
+	struct pv_leaf leaf = {.present = true, .prot = 99, .page = 99};
 
 	pv_walk(ram, root, va, mode, &leaf);
 	return leaf;
@@ -117,8 +117,8 @@ static void test_upper_bits(void)
 /* ---- where tables and pages lie ---- */
 
 static const uint64_t outside[] = {
-    SIZE,        SIZE + 4096,       0xffffffff000ull,    0xffffffffff000ull, 1ull << 32,
-    1ull << 40,  (1ull << 51),      0xc0000000,          0x8000000000000ull,
+    SIZE,       SIZE + 4096,  0xffffffff000ull, 0xffffffffff000ull, 1ull << 32,
+    1ull << 40, (1ull << 51), 0xc0000000,       0x8000000000000ull,
 };
 
 static void test_outside(void)

@@ -8,10 +8,10 @@
 
 /* A host lets a process have 65530 mappings, unless told otherwise (vm.max_map_count). */
 const struct pv_shadow_limits pv_shadow_usual = {
-	.maps = 60000,
-	.maps_total = 1000000,
-	.bytes = 64ull << 20,
-	.around = 16,
+    .maps = 60000,
+    .maps_total = 1000000,
+    .bytes = 64ull << 20,
+    .around = 16,
 };
 
 static bool limits_good(const struct pv_shadow_limits *limits)
@@ -37,8 +37,10 @@ int pv_shadow_set_create(struct ram *ram, const struct pv_shadow_limits *limits,
 	struct pv_shadow_set *set;
 
 	if (!limits_good(limits))
-		return error_set(err, -EINVAL, "pages tried around a fault: %u is no power of "
-				 "two up to %u", limits->around, LEAF_PAGES);
+		return error_set(err, -EINVAL,
+				 "pages tried around a fault: %u is no power of "
+				 "two up to %u",
+				 limits->around, LEAF_PAGES);
 	set = calloc(1, sizeof(*set));
 	if (!set)
 		return error_system(err, -ENOMEM, "shadow page tables");
@@ -77,8 +79,8 @@ static void set_add(struct pv_shadow_set *set, struct pv_shadow *shadow)
 	set->newest = shadow;
 }
 
-int pv_shadow_create(struct pv_shadow_set *set, uint64_t root, enum pv_mode mode, uint64_t begin,
-		     uint64_t end, void *owner, struct pv_shadow **ret_shadow)
+int pv_shadow_create(struct pv_shadow_set *set, uint64_t root, enum pv_mode mode,
+		     uint64_t begin, uint64_t end, void *owner, struct pv_shadow **ret_shadow)
 {
 	struct pv_shadow *shadow;
 
@@ -137,9 +139,8 @@ static bool range_cut(const struct pv_shadow *shadow, uint64_t *begin, uint64_t 
 /* Whether a mapping has been cut in two, and that is one too many. */
 static bool flush_grows(const struct pv_shadow *shadow, unsigned before)
 {
-	return shadow->maps > before &&
-	       (shadow->maps > shadow->maps_limit ||
-		shadow->set->maps > shadow->set->limits.maps_total);
+	return shadow->maps > before && (shadow->maps > shadow->maps_limit ||
+					 shadow->set->maps > shadow->set->limits.maps_total);
 }
 
 /* Where there must not be one mapping more, what is left behind the cut goes as well. */
@@ -155,7 +156,8 @@ static bool flush(struct pv_shadow *shadow, uint64_t begin, uint64_t end, bool l
 		return false;
 	while (flush_grows(shadow, before)) {
 		next = ret_map->va / RAM_PAGE + ret_map->pages;
-		if (!shadow_pages_unmap(shadow, next, leaf_base(next) + LEAF_PAGES, true, &more))
+		if (!shadow_pages_unmap(shadow, next, leaf_base(next) + LEAF_PAGES, true,
+					&more))
 			break;
 		ret_map->pages += more.pages;
 	}
@@ -181,9 +183,9 @@ void pv_shadow_refused(struct pv_shadow *shadow, struct pv_map *ret_map)
 	shadow->maps_limit = limit > PV_SHADOW_MAPS_MIN ? limit : PV_SHADOW_MAPS_MIN;
 	/* All of it, also what the shadow knows nothing of: the list was cut short. */
 	(void)shadow_pages_unmap(shadow, shadow->begin, shadow->end, true, ret_map);
-	*ret_map = (struct pv_map){ .op = PV_UNMAP,
-				    .va = shadow->begin * RAM_PAGE,
-				    .pages = shadow->end - shadow->begin };
+	*ret_map = (struct pv_map){.op = PV_UNMAP,
+				   .va = shadow->begin * RAM_PAGE,
+				   .pages = shadow->end - shadow->begin};
 }
 
 unsigned pv_shadow_maps(const struct pv_shadow *shadow)

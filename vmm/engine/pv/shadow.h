@@ -32,13 +32,13 @@ struct pv_shadow_set;
 struct pv_shadow;
 
 struct pv_shadow_limits {
-	unsigned maps;       /* host mappings of one shadow; leave the host's own limit some air:
-			      * the shim's, the direct map's, and 16 that exist for a moment */
+	unsigned maps; /* host mappings of one shadow; leave the host's own limit some air:
+			* the shim's, the direct map's, and 16 that exist for a moment */
 	uint64_t maps_total; /* of all shadows together */
 	uint64_t bytes;      /* of this bookkeeping, all shadows together */
 	unsigned around;     /* pages tried around a fault: a power of two, 1 to 64 */
 };
-#define PV_SHADOW_MAPS_MIN  64u       /* smaller limits are taken as this */
+#define PV_SHADOW_MAPS_MIN  64u /* smaller limits are taken as this */
 #define PV_SHADOW_BYTES_MIN 0x40000ull
 extern const struct pv_shadow_limits pv_shadow_usual; /* 60000, 1 million, 64 MiB, 16 */
 
@@ -48,8 +48,8 @@ void pv_shadow_set_destroy(struct pv_shadow_set *set); /* and all its shadows; N
 
 /* An empty shadow of ROOT's tables (gpa), for addresses from BEGIN up to END, both whole pages
  * below VA_END. OWNER is the caller's, for pv_shadow_owner(). -ENOMEM. */
-int pv_shadow_create(struct pv_shadow_set *set, uint64_t root, enum pv_mode mode, uint64_t begin,
-		     uint64_t end, void *owner, struct pv_shadow **ret_shadow);
+int pv_shadow_create(struct pv_shadow_set *set, uint64_t root, enum pv_mode mode,
+		     uint64_t begin, uint64_t end, void *owner, struct pv_shadow **ret_shadow);
 /* Forgets all of it. The domain must have been unmapped (pv_shadow_flush) or be gone, the
  * latter after pv_shadow_flush() all the same if the log is on: see enum pv_track. */
 void pv_shadow_destroy(struct pv_shadow *shadow); /* NULL is fine */
@@ -63,8 +63,8 @@ enum pv_answer {
 	PV_FAULT_MAP,     /* carry out the orders, run the same instruction again */
 	PV_FAULT_REFLECT, /* the guest's: a page fault with .error. No orders. */
 	PV_FAULT_RELIEVE, /* too much is mapped in all: carry out the orders in .other's
-			   * domain, which is not this one, and ask again (at most some 30
-			   * times: every turn frees a mapping and some memory) */
+			   * domain, which is not this one, and ask again (a few times at
+			   * most: only as much is asked for as one page needs) */
 };
 
 #define PV_SHADOW_ORDERS 24u /* at most, of one call */
@@ -104,7 +104,7 @@ bool pv_shadow_flush_scanned(struct pv_shadow *shadow, uint64_t begin, uint64_t 
  */
 void pv_shadow_refused(struct pv_shadow *shadow, struct pv_map *ret_map);
 
-unsigned pv_shadow_maps(const struct pv_shadow *shadow); /* host mappings in use */
+unsigned pv_shadow_maps(const struct pv_shadow *shadow);  /* host mappings in use */
 uint64_t pv_shadow_pages(const struct pv_shadow *shadow); /* pages mapped */
 uint64_t pv_shadow_set_maps(const struct pv_shadow_set *set);
 uint64_t pv_shadow_set_bytes(const struct pv_shadow_set *set);
@@ -157,6 +157,7 @@ uint64_t pv_shadow_writable(const struct pv_shadow *shadow, uint64_t *va);
 bool pv_shadow_find(const struct pv_shadow *shadow, uint64_t va, struct pv_leaf *ret_leaf);
 
 /* The next shadow of the set, in no order that matters; NULL begins and ends. */
-struct pv_shadow *pv_shadow_next(const struct pv_shadow_set *set, const struct pv_shadow *after);
+struct pv_shadow *pv_shadow_next(const struct pv_shadow_set *set,
+				 const struct pv_shadow *after);
 
 #endif

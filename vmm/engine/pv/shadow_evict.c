@@ -76,8 +76,8 @@ static uint64_t excess(uint64_t used, uint64_t need, uint64_t limit)
 static struct room set_excess(const struct pv_shadow_set *set, unsigned need)
 {
 	return (struct room){
-		.maps = excess(set->maps, need, set->limits.maps_total),
-		.bytes = excess(set->bytes, SHADOW_PATH_BYTES, set->limits.bytes),
+	    .maps = excess(set->maps, need, set->limits.maps_total),
+	    .bytes = excess(set->bytes, SHADOW_PATH_BYTES, set->limits.bytes),
 	};
 }
 

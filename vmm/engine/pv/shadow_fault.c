@@ -30,7 +30,7 @@ static void window_add(const struct pv_shadow_set *set, struct shadow_window *wi
 	window->page[bit] = (uint32_t)leaf->page;
 }
 
-/* The bits of NUMBER's leaf that a fault there may fill: around it, ours, and not yet mapped. */
+/* The bits of NUMBER's leaf that a fault there may fill: around it, ours, not yet mapped. */
 static uint64_t around_mask(const struct pv_shadow *shadow, uint64_t number)
 {
 	uint64_t around = shadow->set->limits.around, base = leaf_base(number);
@@ -98,7 +98,7 @@ static bool crowded(const struct pv_shadow *shadow)
 	       set->maps > set->limits.maps_total / 4 * 3;
 }
 
-/* Keeps the page's own run, and of the others as many as there are orders for: how many runs. */
+/* Keeps the page's own run and as many others as there are orders for: how many runs. */
 static unsigned window_cut(const struct pv_shadow *shadow, struct shadow_window *window,
 			   unsigned bit)
 {
@@ -125,13 +125,13 @@ static void order_add(struct pv_fault *ret, const struct shadow_window *w, uint6
 		      unsigned first, unsigned pages)
 {
 	ret->maps[ret->n++] = (struct pv_map){
-		.op = PV_MAP,
-		.populate = true,
-		.va = (base + first) * RAM_PAGE,
-		.offset = (uint64_t)w->page[first] * RAM_PAGE,
-		.pages = pages,
-		.prot = PROT_READ | (w->writable >> first & 1 ? PROT_WRITE : 0) |
-			(w->exec >> first & 1 ? PROT_EXEC : 0),
+	    .op = PV_MAP,
+	    .populate = true,
+	    .va = (base + first) * RAM_PAGE,
+	    .offset = (uint64_t)w->page[first] * RAM_PAGE,
+	    .pages = pages,
+	    .prot = PROT_READ | (w->writable >> first & 1 ? PROT_WRITE : 0) |
+		    (w->exec >> first & 1 ? PROT_EXEC : 0),
 	};
 }
 
@@ -193,7 +193,7 @@ static int fault_map(struct pv_shadow *shadow, const uint64_t *table, uint64_t n
 
 int pv_shadow_fault(struct pv_shadow *shadow, uint64_t va, int access, struct pv_fault *ret)
 {
-	struct pv_leaf leaf = { .prot = PROT_NONE };
+	struct pv_leaf leaf = {.prot = PROT_NONE};
 	uint64_t number = va / RAM_PAGE;
 	const uint64_t *table = NULL;
 

@@ -22,10 +22,10 @@
 
 struct shadow_leaf {
 	uint64_t present;
-	uint64_t writable, exec; /* within .present */
-	uint64_t joined;         /* one host mapping with the page before */
+	uint64_t writable, exec;   /* within .present */
+	uint64_t joined;           /* one host mapping with the page before */
 	uint32_t page[LEAF_PAGES]; /* of the RAM file: at most 2^28 of them (vmm/ram.c) */
-	bool recent;             /* a fault was here since eviction last came by */
+	bool recent;               /* a fault was here since eviction last came by */
 };
 
 struct shadow_node {
@@ -36,11 +36,11 @@ struct shadow_node {
 struct pv_shadow_set {
 	struct ram *ram;
 	struct pv_shadow_limits limits;
-	uint64_t maps, bytes;      /* in use */
-	struct pv_shadow *newest;  /* all of them, by their last fault */
+	uint64_t maps, bytes;     /* in use */
+	struct pv_shadow *newest; /* all of them, by their last fault */
 	struct pv_shadow *oldest;
 	enum pv_track track;
-	uint64_t *log;             /* a bit a page of the RAM file */
+	uint64_t *log; /* a bit a page of the RAM file */
 	uint64_t log_words;
 };
 
@@ -50,11 +50,11 @@ struct pv_shadow {
 	void *owner;
 	uint64_t root;
 	enum pv_mode mode;
-	uint64_t begin, end;       /* page numbers */
+	uint64_t begin, end; /* page numbers */
 	struct shadow_node *top;
 	unsigned maps, maps_limit; /* host mappings: those that are, those that may be */
 	uint64_t pages;
-	uint64_t hand;             /* where eviction goes on */
+	uint64_t hand; /* where eviction goes on */
 };
 
 static inline uint64_t leaf_base(uint64_t number)
@@ -135,7 +135,8 @@ struct shadow_window {
 };
 
 /* Maps what WINDOW has, in the leaf at BASE, over what is there. 0 or -ENOMEM. */
-int shadow_pages_map(struct pv_shadow *shadow, uint64_t base, const struct shadow_window *window);
+int shadow_pages_map(struct pv_shadow *shadow, uint64_t base,
+		     const struct shadow_window *window);
 /* Takes the right to write from those that have it among BITS. */
 void shadow_pages_protect(struct pv_shadow *shadow, struct shadow_leaf *leaf, uint64_t base,
 			  uint64_t bits);

@@ -106,7 +106,8 @@ static void log_losses(struct pv_shadow_set *set, const struct shadow_leaf *leaf
 		log_bits(set, leaf->page, leaf->writable & bits);
 }
 
-int shadow_pages_map(struct pv_shadow *shadow, uint64_t base, const struct shadow_window *window)
+int shadow_pages_map(struct pv_shadow *shadow, uint64_t base,
+		     const struct shadow_window *window)
 {
 	struct shadow_leaf *leaf = shadow_leaf_make(shadow, base);
 
@@ -171,6 +172,6 @@ bool shadow_pages_unmap(struct pv_shadow *shadow, uint64_t first, uint64_t end, 
 		return false;
 	if (to % LEAF_PAGES == 0)
 		recount_first(shadow, to);
-	*ret_map = (struct pv_map){ .op = PV_UNMAP, .va = from * RAM_PAGE, .pages = to - from };
+	*ret_map = (struct pv_map){.op = PV_UNMAP, .va = from * RAM_PAGE, .pages = to - from};
 	return true;
 }

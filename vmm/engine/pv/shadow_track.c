@@ -49,8 +49,8 @@ static bool protect_leaf(struct pv_shadow *shadow, struct shadow_leaf *leaf, uin
 		if (!*used || !order_extends(&maps[*used - 1], va, prot)) {
 			if (*used == n)
 				return false;
-			maps[(*used)++] = (struct pv_map){ .op = PV_PROTECT, .prot = prot,
-							   .va = va };
+			maps[(*used)++] =
+			    (struct pv_map){.op = PV_PROTECT, .prot = prot, .va = va};
 		}
 		maps[*used - 1].pages += pages;
 		shadow_pages_protect(shadow, leaf, base, run);
@@ -142,7 +142,7 @@ bool pv_shadow_find(const struct pv_shadow *shadow, uint64_t va, struct pv_leaf 
 
 	if (!leaf || !(leaf->present & leaf_bit(number)))
 		return false;
-	*ret_leaf = (struct pv_leaf){ .present = true, .prot = leaf_prot(leaf, bit),
-				      .page = leaf->page[bit] };
+	*ret_leaf = (struct pv_leaf){
+	    .present = true, .prot = leaf_prot(leaf, bit), .page = leaf->page[bit]};
 	return true;
 }

@@ -10,8 +10,10 @@
 
 _Static_assert(1ull << (TOP_SHIFT + NODE_BITS) == PAGE_NUMBERS, "the tree spans all addresses");
 _Static_assert(1u << LEAF_BITS == LEAF_PAGES, "a leaf is a word's worth of pages");
-_Static_assert(sizeof(struct shadow_leaf) + NODE_LEVELS * sizeof(struct shadow_node) +
-		       (NODE_LEVELS + 1) * MALLOC_OVERHEAD <= SHADOW_PATH_BYTES,
+#define PATH_BYTES                                                                             \
+	(sizeof(struct shadow_leaf) + NODE_LEVELS * sizeof(struct shadow_node) +               \
+	 (NODE_LEVELS + 1) * MALLOC_OVERHEAD)
+_Static_assert(PATH_BYTES <= SHADOW_PATH_BYTES,
 	       "room for one more page is room for its leaf and the way there");
 
 static unsigned slot_of(uint64_t number, unsigned shift)

@@ -61,7 +61,7 @@ void pv_entry(const struct ram *ram, const uint64_t *at, enum pv_mode mode,
 	uint64_t entry = entry_load(at);
 	const uint8_t *page = NULL;
 
-	*ret_leaf = (struct pv_leaf){ .prot = PROT_NONE };
+	*ret_leaf = (struct pv_leaf){.prot = PROT_NONE};
 	if (entry & SEGUE_PV_PTE_P)
 		page = ram_at(ram, entry & SEGUE_PV_PTE_ADDRESS, RAM_PAGE);
 	if (!page)
@@ -79,7 +79,7 @@ void pv_walk(const struct ram *ram, uint64_t root, uint64_t va, enum pv_mode mod
 	if (table)
 		pv_entry(ram, &table[va / RAM_PAGE % ENTRIES], mode, ret_leaf);
 	else
-		*ret_leaf = (struct pv_leaf){ .prot = PROT_NONE };
+		*ret_leaf = (struct pv_leaf){.prot = PROT_NONE};
 }
 
 uint32_t pv_fault_error(const struct pv_leaf *leaf, int access, enum pv_mode mode)
