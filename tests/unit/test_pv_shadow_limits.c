@@ -89,11 +89,11 @@ static void test_total_order(void)
 static void test_total_small(void)
 {
 	struct pv_shadow_limits limits = {1000, 100, 64 * MIB, 16};
-	struct space all[100], one;
+	struct space all[99], one;
 	unsigned turns = 0;
 
 	fresh_with(64 * MIB, &limits);
-	for (unsigned i = 0; i < 100; i++) {
+	for (unsigned i = 0; i < 99; i++) {
 		all[i] = space();
 		fill_space(&all[i], VA, 1);
 	}
