@@ -53,7 +53,6 @@ static void steadily(uint64_t times)
 {
 	uint64_t bad;
 
-	stop = 0;
 	rounds = times;
 	bad = steady(&stop, &rounds);
 	if (bad)
@@ -63,12 +62,12 @@ static void steadily(uint64_t times)
 static void hold_kernel(void)
 {
 	event_hook = tick;
-	events_unmask();
 	for (;;) {
+		stop = 0;
+		events_unmask();
 		steadily(~0ull);
 		events_mask();
 		beats();
-		events_unmask();
 	}
 }
 
@@ -100,6 +99,15 @@ static void hold_block(void)
 		pending_clear(TIMER);
 		beats();
 	}
+}
+
+/* Sleeps until the next beat; the timer may have gone off for somebody else meanwhile. */
+static void rest(void)
+{
+	heart_wait();
+	hv(SEGUE_PV_BLOCK, 0, 0, 0);
+	pending_clear(TIMER);
+	beats();
 }
 
 /* ---- contexts ---- */
@@ -162,12 +170,8 @@ static void hold_event(void)
 				heart_fail("user register", p->id, user->arguments[2], 0);
 			pending_clear(TIMER);
 		} while (user->action != SEGUE_PV_CONTINUE); /* not even loaded */
-		heart_wait();
-		if (turn < n)
-			continue;
-		hv(SEGUE_PV_BLOCK, 0, 0, 0);
-		pending_clear(TIMER);
-		beats();
+		if (turn >= n)
+			rest();
 	}
 }
 
@@ -187,9 +191,7 @@ static void hold_syscall(void)
 			heart_fail("user register", p->id, user->arguments[1], turn);
 		if (user->arguments[0] != 1000 + turn % n)
 			heart_fail("argument", p->id, user->arguments[0], 1000 + turn % n);
-		hv(SEGUE_PV_BLOCK, 0, 0, 0);
-		pending_clear(TIMER);
-		beats();
+		rest();
 	}
 }
 
@@ -213,9 +215,7 @@ static void hold_trap(void)
 		if (hv(SEGUE_PV_GET_USER, p->id, 0, 0) || user->regs.r12 != turn % n ||
 		    user->regs.fs_base != USER_DATA + turn % n * 8)
 			heart_fail("registers", p->id, user->regs.r12, turn % n);
-		hv(SEGUE_PV_BLOCK, 0, 0, 0);
-		pending_clear(TIMER);
-		beats();
+		rest();
 	}
 }
 
@@ -236,9 +236,7 @@ static void hold_fresh(void)
 		context_end(p->id);
 		if (hv(SEGUE_PV_CONTEXT_CREATE, p->root, p->id, 0))
 			heart_fail("no context", p->id, 0, 0);
-		hv(SEGUE_PV_BLOCK, 0, 0, 0);
-		pending_clear(TIMER);
-		beats();
+		rest();
 	}
 }
 
@@ -267,9 +265,7 @@ static void hold_print(void)
 	for (;;) {
 		if (hv(SEGUE_PV_PRINT, gpa_of(text), sizeof(text), 0))
 			heart_fail("PRINT", 0, 0, 0);
-		hv(SEGUE_PV_BLOCK, 0, 0, 0);
-		pending_clear(TIMER);
-		beats();
+		rest();
 	}
 }
 
