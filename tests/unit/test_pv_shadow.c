@@ -292,6 +292,8 @@ static void test_track_kernel(void)
 	CU_ASSERT_FALSE(logged(DATA));
 	CU_ASSERT_TRUE(pv_shadow_flush_scanned(s.shadow, VA, VA + 4096, &map));
 	CU_ASSERT_FALSE(logged(DATA));
+	pv_shadow_written(s.shadow, VA + 8192, 1, NULL);
+	CU_ASSERT_TRUE(logged(DATA + 2));
 	CU_ASSERT_TRUE(pv_shadow_flush(s.shadow, VA, VA + 3 * 4096, &map));
 	CU_ASSERT_TRUE(unmaps(VA + 4096, 2));
 	CU_ASSERT_TRUE(logged(DATA + 2));

@@ -7,6 +7,14 @@
 
 #include "tests/unit/pv_spaces.h"
 
+static void fill_space(const struct space *s, uint64_t va, unsigned pages)
+{
+	for (uint64_t i = 0; i < pages; i++) {
+		entry(s, va + i * 8192, DATA + i, PTE_READ);
+		CU_ASSERT_EQUAL_FATAL(fault(s, va + i * 8192, PROT_READ), PV_FAULT_MAP);
+	}
+}
+
 static void test_own_limit(void)
 {
 	struct pv_shadow_limits limits = {100, 10000, 64 * MIB, 16};
@@ -25,6 +33,23 @@ static void test_own_limit(void)
 		evictions += f.maps[0].op == PV_UNMAP;
 	}
 	CU_ASSERT_TRUE(evictions > 100 && evictions < 8000); /* stretches, not page by page */
+}
+
+static void test_limit_of_one(void)
+{
+	struct space s;
+
+	fresh(1);
+	s = space();
+	pv_shadow_limit(s.shadow, 80);
+	fill_space(&s, VA, 79);
+	CU_ASSERT_EQUAL(pv_shadow_maps(s.shadow), 79);
+	fill_space(&s, VA + MIB, 400);
+	CU_ASSERT_TRUE(pv_shadow_maps(s.shadow) <= 80);
+	pv_shadow_limit(s.shadow, 2); /* too little to run on */
+	fill_space(&s, VA, 400);
+	CU_ASSERT_TRUE(pv_shadow_maps(s.shadow) > 2);
+	CU_ASSERT_TRUE(pv_shadow_maps(s.shadow) <= PV_SHADOW_MAPS_MIN);
 }
 
 /* The shadow whose last fault is longest ago gives, then the next; the one that asks never. */
@@ -50,14 +75,6 @@ static void test_total_limit(void)
 	CU_ASSERT_TRUE(pv_shadow_maps(s[0].shadow) < 10);
 	for (unsigned n = 1; n < 4; n++)
 		CU_ASSERT_EQUAL(pv_shadow_maps(s[n].shadow), 90);
-}
-
-static void fill_space(const struct space *s, uint64_t va, unsigned pages)
-{
-	for (uint64_t i = 0; i < pages; i++) {
-		entry(s, va + i * 8192, DATA + i, PTE_READ);
-		CU_ASSERT_EQUAL_FATAL(fault(s, va + i * 8192, PROT_READ), PV_FAULT_MAP);
-	}
 }
 
 static void test_total_order(void)
@@ -198,6 +215,7 @@ int main(void)
 	CU_initialize_registry();
 	suite = CU_add_suite("pv_shadow_limits", NULL, NULL);
 	CU_add_test(suite, "a shadow's own limit", test_own_limit);
+	CU_add_test(suite, "a limit for one shadow", test_limit_of_one);
 	CU_add_test(suite, "the limit of all", test_total_limit);
 	CU_add_test(suite, "the limit of all: the oldest gives", test_total_order);
 	CU_add_test(suite, "the limit of all: many small ones", test_total_small);

@@ -176,11 +176,14 @@ bool pv_shadow_flush_scanned(struct pv_shadow *shadow, uint64_t begin, uint64_t 
 	return flush(shadow, begin, end, false, ret_map);
 }
 
+void pv_shadow_limit(struct pv_shadow *shadow, unsigned maps)
+{
+	shadow->maps_limit = maps > PV_SHADOW_MAPS_MIN ? maps : PV_SHADOW_MAPS_MIN;
+}
+
 void pv_shadow_refused(struct pv_shadow *shadow, struct pv_map *ret_map)
 {
-	unsigned limit = shadow->maps / 4 * 3;
-
-	shadow->maps_limit = limit > PV_SHADOW_MAPS_MIN ? limit : PV_SHADOW_MAPS_MIN;
+	pv_shadow_limit(shadow, shadow->maps / 4 * 3);
 	/* All of it, also what the shadow knows nothing of: the list was cut short. */
 	(void)shadow_pages_unmap(shadow, shadow->begin, shadow->end, true, ret_map);
 	*ret_map = (struct pv_map){.op = PV_UNMAP,

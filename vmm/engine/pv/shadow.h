@@ -104,6 +104,12 @@ bool pv_shadow_flush_scanned(struct pv_shadow *shadow, uint64_t begin, uint64_t 
  */
 void pv_shadow_refused(struct pv_shadow *shadow, struct pv_map *ret_map);
 
+/*
+ * Another limit than the set's, for a domain in which more is mapped than its shadow. Takes
+ * effect as faults come: best set while nothing is mapped.
+ */
+void pv_shadow_limit(struct pv_shadow *shadow, unsigned maps);
+
 unsigned pv_shadow_maps(const struct pv_shadow *shadow);  /* host mappings in use */
 uint64_t pv_shadow_pages(const struct pv_shadow *shadow); /* pages mapped */
 uint64_t pv_shadow_set_maps(const struct pv_shadow_set *set);
@@ -143,8 +149,8 @@ unsigned pv_shadow_protect(struct pv_shadow *shadow, uint64_t *cursor, struct pv
 			   unsigned n);
 
 /*
- * For scans: sets in WORDS the bits of the pages mapped at VA and the PAGES - 1 behind it;
- * places where nothing is mapped are passed over.
+ * For scans: sets in WORDS (NULL: in the log) the bits of the pages mapped at VA and the
+ * PAGES - 1 behind it; places where nothing is mapped are passed over.
  */
 void pv_shadow_written(const struct pv_shadow *shadow, uint64_t va, uint64_t pages,
 		       uint64_t *words);

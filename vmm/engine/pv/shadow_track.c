@@ -87,6 +87,8 @@ void pv_shadow_written(const struct pv_shadow *shadow, uint64_t va, uint64_t pag
 
 	if (first >= shadow->end)
 		return;
+	if (!words)
+		words = shadow->set->log;
 	end = pages < shadow->end - first ? first + pages : shadow->end;
 	for (; base < end && (leaf = shadow_leaf_next(shadow, &base)) && base < end;
 	     base += LEAF_PAGES) {
