@@ -48,6 +48,17 @@ int pv_kernel_make(struct pv_engine *e, struct error *err)
 	return r;
 }
 
+int pv_kernel_ahead(struct pv_engine *e, struct error *err)
+{
+	int r;
+
+	if (e->kernel.domain)
+		return 0;
+	r = pv_kernel_make(e, err);
+	e->kernel.ahead = r == 0;
+	return r;
+}
+
 void pv_kernel_drop(struct pv_engine *e)
 {
 	struct pv_kernel *k = &e->kernel;

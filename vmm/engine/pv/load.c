@@ -54,12 +54,16 @@ static int registers_get(struct pv_engine *e, const Segue__PvState *m, struct er
 static int kernel_get(struct pv_engine *e, const Segue__PvState *m, struct error *err)
 {
 	struct pv_kernel *k = &e->kernel;
-	int r;
+	int r = 0;
 
 	e->event_entry = m->event_entry;
 	e->trap_entry = m->trap_entry;
 	e->kernel_root = m->kernel_root;
-	r = pv_kernel_make(e, err);
+	if (!k->ahead)
+		r = pv_kernel_make(e, err);
+	else
+		pv_shadow_set_root(k->shadow, e->kernel_root);
+	k->ahead = false;
 	if (r == 0)
 		r = registers_get(e, m, err);
 	if (r < 0)
@@ -82,7 +86,9 @@ static int loading(struct pv_engine *e, const Segue__PvState *m, struct error *e
 {
 	int r = 0;
 
-	pv_reset(e);
+	/* One that was made ahead has run nothing: it is as good as new. */
+	if (!e->kernel.ahead)
+		pv_reset(e);
 	e->xsave_components = m->xsave_components | 3; /* x87 and SSE: no processor is without */
 	e->xsave_size = pv_xsave_size(e->xsave_components);
 	for (size_t i = 0; i < m->n_contexts && r == 0; i++)

@@ -93,6 +93,7 @@ struct pv_kernel {
 	struct pv_context *context;
 	struct pv_shadow *shadow;
 	enum pv_at at;
+	bool ahead;                 /* made for a load, and has run nothing */
 	bool in_call;               /* the host's context stands in a hypercall */
 	bool loaded;                /* the host's context has registers */
 	struct pv_user *user;       /* PV_AT_USER */
@@ -217,6 +218,8 @@ void pv_fail(struct pv_engine *e, const char *format, ...)
 
 /* kernel.c: the kernel domain. */
 int pv_kernel_make(struct pv_engine *e, struct error *err);
+/* The same for a load that is yet to come. */
+int pv_kernel_ahead(struct pv_engine *e, struct error *err);
 void pv_kernel_drop(struct pv_engine *e);
 void pv_kernel_step(struct pv_engine *e);
 /* Ends the hypercall kernel mode stands in. */
