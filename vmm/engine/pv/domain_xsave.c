@@ -67,7 +67,7 @@ int pv_xstate_find(struct pv_xstate *xstate, struct error *err)
 
 bool pv_xstate_valid(const struct pv_xstate *xstate, const void *image, size_t len)
 {
-	static const uint8_t zero[48];
+	static const uint8_t zero[PV_XSAVE_EXTENDED - PV_XSAVE_HEADER - 8];
 	uint64_t features;
 	uint32_t mxcsr;
 
