@@ -56,9 +56,7 @@ static struct notifier_block panic_block = {
 	.priority = INT_MIN, /* after those that write messages */
 };
 
-static int __init end_init(void)
+void __init segue_end_early(void)
 {
 	atomic_notifier_chain_register(&panic_notifier_list, &panic_block);
-	return 0;
 }
-early_initcall(end_init);

@@ -33,13 +33,17 @@ static void __init paging_start(void)
 		panic("The machine refuses the kernel's page tables");
 }
 
-/* The loader's things lie between the kernel and FREE. */
+/*
+ * The loader's things lie between the kernel and FREE. RAM's last page stays unused: code that
+ * reads by words may look beyond a buffer's end, and arch/um has no exception table for it.
+ */
 void __init segue_memory_init(void)
 {
 	u64 ram = segue_boot->ram & PAGE_MASK;
 
 	memblock_add(0, ram);
 	memblock_reserve(0, PAGE_ALIGN(segue_boot->free));
+	memblock_reserve(ram - PAGE_SIZE, PAGE_SIZE);
 	min_low_pfn = 0;
 	max_low_pfn = max_pfn = max_mapnr = ram >> PAGE_SHIFT;
 	end_iomem = SEGUE_PV_DIRECT + ram;

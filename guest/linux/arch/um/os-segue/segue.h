@@ -51,6 +51,9 @@ static inline long segue_call4(long number, unsigned long a, unsigned long b, un
 void segue_print(const char *text, unsigned long bytes);
 void segue_console_early(void);
 
+/* end.c: from then on the machine is told of a panic. */
+void segue_end_early(void);
+
 /* memory.c */
 void segue_memory_init(void);
 

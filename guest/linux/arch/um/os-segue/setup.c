@@ -90,6 +90,7 @@ void __init setup_arch(char **cmdline_p)
 	size_t length = min_t(u64, segue_boot->cmdline_len, COMMAND_LINE_SIZE - 1);
 
 	segue_console_early();
+	segue_end_early();
 	memcpy(command_line, __va(segue_boot->cmdline), length);
 	strscpy(boot_command_line, command_line, COMMAND_LINE_SIZE);
 	*cmdline_p = command_line;

@@ -3,12 +3,10 @@
  * Interruptions of kernel code: events, and its own faults.
  */
 #include <linux/build_bug.h>
-#include <linux/extable.h>
 #include <linux/kernel.h>
 #include <linux/sched.h>
 #include <linux/sched/debug.h>
 #include <linux/stddef.h>
-#include <asm/extable.h>
 #include <asm/irqflags.h>
 #include <asm/ptrace.h>
 #include "segue.h"
@@ -37,7 +35,6 @@ static void die(struct segue_pv_frame *frame)
 
 	arch_local_irq_disable();
 	segue_regs_from_abi(&regs.regs, &frame->regs);
-	regs.regs.is_user = 0;
 	current->thread.segv_regs = &regs;
 	show_regs(&regs);
 	show_stack(current, NULL, KERN_DEFAULT);
@@ -45,11 +42,11 @@ static void die(struct segue_pv_frame *frame)
 	      frame->trap.error, (void *)frame->regs.rip, frame->trap.address);
 }
 
+/*
+ * Nothing is repaired: programs' memory is reached through page tables, and what reads beyond
+ * the end of a buffer (x86's load_unaligned_zeropad) finds memory there, see memory.c.
+ */
 void segue_trap(struct segue_pv_frame *frame)
 {
-	const struct exception_table_entry *fixup = search_exception_tables(frame->regs.rip);
-
-	if (!fixup)
-		die(frame);
-	frame->regs.rip = fixup->fixup;
+	die(frame);
 }
