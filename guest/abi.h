@@ -108,7 +108,7 @@ struct segue_pv_trap {
 #define SEGUE_PV_VECTOR_MF 16u /* floating point, x87 and SSE alike */
 #define SEGUE_PV_VECTOR_AC 17u
 #define SEGUE_PV_VECTOR_LOST 255u /* user mode only: its registers are gone; end the program */
-#define SEGUE_PV_PF_PRESENT 0x01u
+#define SEGUE_PV_PF_PRESENT 0x01u /* the entry has P and leads to RAM: it lacks something else */
 #define SEGUE_PV_PF_WRITE   0x02u
 #define SEGUE_PV_PF_USER    0x04u
 #define SEGUE_PV_PF_FETCH   0x10u
