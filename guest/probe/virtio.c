@@ -127,6 +127,10 @@ int64_t virtio_request(struct virtio *v, uint64_t gpa, uint32_t len, bool in)
 	while ((done = virtio_poll(v)) < 0)
 		if (clock_ns() > end)
 			return -1;
+	/* The buffer is there before its interrupt, which is not to come out of the blue later. */
+	while (!virtio_read(v, VIRTIO_MMIO_INTERRUPT_STATUS))
+		if (clock_ns() > end)
+			return -1;
 	virtio_acknowledge(v);
 	return done;
 }

@@ -167,6 +167,14 @@ static void worker_run(unsigned i)
 	}
 }
 
+/* The device's line may come up at any time, after a move for instance: as drivers do. */
+static void clear_lines(void)
+{
+	pending_clear(TIMER);
+	if (w.io && vcpu->pending & 1ull << w.entropy.line)
+		virtio_acknowledge(&w.entropy);
+}
+
 /* ---- roots and contexts that come and go ---- */
 
 /* Goes on until the system call after this, whatever comes in between. */
@@ -175,7 +183,7 @@ static void churn_enter(struct program *p, uint64_t seed)
 	int64_t reason;
 
 	while ((reason = enter(p->id)) == SEGUE_PV_EVENT)
-		pending_clear(TIMER);
+		clear_lines();
 	if (reason != SEGUE_PV_SYSCALL || user->number != SYS_DONE ||
 	    user->arguments[0] != seed)
 		heart_fail("context", p->id, user->arguments[0], seed);
@@ -250,7 +258,7 @@ static void fill(uint64_t mib)
 static void tick(struct segue_pv_frame *frame)
 {
 	(void)frame;
-	pending_clear(TIMER);
+	clear_lines();
 }
 
 /* Kernel mode with events on: its registers are looked at while time goes by. */
@@ -273,7 +281,7 @@ static void take_turn(void)
 		hv(SEGUE_PV_BLOCK, 0, 0, 0);
 	else if (w.users)
 		worker_run((unsigned)(w.turn++ % w.users));
-	pending_clear(TIMER);
+	clear_lines();
 	kernel_steady();
 	for (unsigned i = 0; i < 8 && w.pages && !w.idle; i++)
 		kernel_work();
