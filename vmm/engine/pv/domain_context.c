@@ -27,8 +27,10 @@ struct pv_context *pv_context_find(struct pv_domain *domain, uint32_t pid)
 	return c;
 }
 
+/* The watcher ends the wait of who waits for it. */
 void pv_context_kill(struct pv_context *context)
 {
+	atomic_store(&context->dead, true);
 	syscall(SYS_pidfd_send_signal, context->pidfd, SIGKILL, NULL, 0);
 }
 
