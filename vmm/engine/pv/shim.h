@@ -16,11 +16,14 @@
  * context's one exception is rt_sigreturn at shim_sigreturn.
  */
 
-/* Above all that guests can map (2^39), below the end of every x86-64 user address space. */
-#define PV_SHIM        0x600000000000 /* the code, read and execute */
-#define PV_ORDERS      0x600000100000 /* orders, read-only here */
-#define PV_STACK       0x600000200000 /* of the zygote and of newborn domains; then nothing */
-#define PV_AREAS       0x600001000000 /* frame areas, a PV_AREA_SIZE a context, writable */
+/*
+ * Above all that guests can map (2^39), below the end of every x86-64 user address space, and
+ * where no sanitizer of the monitor has anything.
+ */
+#define PV_SHIM        0x500000000000 /* the code, read and execute */
+#define PV_ORDERS      0x500000100000 /* orders, read-only here */
+#define PV_STACK       0x500000200000 /* of the zygote and of newborn domains; then nothing */
+#define PV_AREAS       0x500001000000 /* frame areas, a PV_AREA_SIZE a context, writable */
 #define PV_SHIM_MAX    0x10000
 #define PV_ORDERS_SIZE 0x4000
 #define PV_STACK_SIZE  0x10000
