@@ -191,10 +191,18 @@ static int build(struct monitor *monitor, struct error *err)
 #define SANITIZED false
 #endif
 
+/* Each process a guest's address space runs in is a few descriptors here. */
+#define PARAVIRTUAL_FILES 16384u
+
 static int confine(struct monitor *monitor, struct error *err)
 {
 	struct sandbox_options options = {.state_dir = monitor->options.state_dir};
 	int r;
+
+	if (machine_engine(monitor->machine)->ops->platform == ENGINE_PV) {
+		options.paravirtual = true;
+		options.max_files = PARAVIRTUAL_FILES;
+	}
 
 	if (monitor->options.no_sandbox || SANITIZED) {
 		monitor_log(monitor, "not sandboxed");

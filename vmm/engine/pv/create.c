@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "vmm/engine/pv/pv.h"
 
@@ -10,6 +11,23 @@
  * from it later, inside the sandbox.
  */
 #define DOMAINS_MAX 512u
+#define FDS_MAX     16384u
+#define FDS_OTHERS  256u /* of what is not the engine's */
+
+/* As many as this user may have, for domains' sake. */
+static unsigned fds_take(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return FDS_OTHERS;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_max > FDS_MAX)
+		return FDS_MAX - FDS_OTHERS;
+	return files.rlim_max < 2 * FDS_OTHERS ? FDS_OTHERS
+					       : (unsigned)files.rlim_max - FDS_OTHERS;
+}
 
 static void locks_init(struct pv_engine *e)
 {
@@ -112,6 +130,7 @@ int pv_create(const struct engine_config *config, struct engine **ret_engine,
 	e->kernel.at = PV_AT_NOWHERE;
 	e->kernel_root = PV_NO_ROOT;
 	e->domains_max = DOMAINS_MAX;
+	e->fds_max = fds_take();
 	e->timer.fd = -1;
 	e->timer.deadline = PV_NEVER;
 	locks_init(e);

@@ -169,6 +169,8 @@ struct pv_engine {
 	struct pv_space *spaces[PV_BUCKETS];
 	struct pv_space *oldest, *newest; /* with a domain */
 	unsigned n_domains, domains_max;
+	unsigned n_contexts;   /* of the host */
+	unsigned fds_max;      /* descriptors that domains and contexts may take */
 	struct pv_user *users[PV_BUCKETS];
 	unsigned n_users;
 	uint8_t *scratch;      /* xsave_host bytes */
@@ -253,7 +255,7 @@ int pv_user_enter(struct pv_engine *e, struct pv_user *user); /* makes it ready 
 int pv_user_fetch(struct pv_engine *e, struct pv_user *user); /* makes .here true */
 void pv_space_evict(struct pv_engine *e, struct pv_space *space);
 void pv_space_discard(struct pv_engine *e, struct pv_space *space); /* registers lost */
-void pv_user_gone(struct pv_user *user); /* its host context */
+void pv_user_gone(struct pv_engine *e, struct pv_user *user); /* its host context */
 /* Other registers; XSAVE NULL: floating-point state stays as it is. -ENOMEM, -EINVAL. */
 int pv_user_load(struct pv_engine *e, struct pv_user *user, const struct segue_pv_regs *regs,
 		 const uint8_t *xsave);

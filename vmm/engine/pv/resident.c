@@ -34,13 +34,19 @@ static void touch(struct pv_engine *e, struct pv_space *space)
 	link_newest(e, space);
 }
 
-void pv_user_gone(struct pv_user *user)
+static void forget(struct pv_engine *e, struct pv_user *user)
 {
-	pv_context_destroy(user->context);
+	e->n_contexts -= user->context ? 1 : 0;
 	user->context = NULL;
 	user->there = false;
 	if (!user->here && user->at != PV_USER_FRESH)
 		user->at = PV_USER_LOST;
+}
+
+void pv_user_gone(struct pv_engine *e, struct pv_user *user)
+{
+	pv_context_destroy(user->context);
+	forget(e, user);
 }
 
 static int room_for_xsave(struct pv_engine *e, struct pv_user *user)
@@ -93,7 +99,7 @@ int pv_user_fetch(struct pv_engine *e, struct pv_user *user)
 	if (r == 0)
 		user->here = true;
 	else if (r != -ENOMEM)
-		pv_user_gone(user);
+		pv_user_gone(e, user);
 	return r;
 }
 
@@ -116,10 +122,8 @@ void pv_space_discard(struct pv_engine *e, struct pv_space *space)
 {
 	if (!space->domain)
 		return;
-	for (struct pv_user *user = space->users; user; user = user->sibling) {
-		user->context = NULL;
-		pv_user_gone(user);
-	}
+	for (struct pv_user *user = space->users; user; user = user->sibling)
+		forget(e, user);
 	shadow_drop(e, space);
 	unlink_space(e, space);
 	e->n_domains--;
@@ -167,6 +171,20 @@ static int space_build(struct pv_engine *e, struct pv_space *space)
 	return r;
 }
 
+/* Descriptors that a domain takes, and a context. The rest of the monitor needs some, too. */
+#define FDS_DOMAIN  6u
+#define FDS_CONTEXT 1u
+
+static bool has_fds(const struct pv_engine *e, unsigned more)
+{
+	return e->n_domains * FDS_DOMAIN + e->n_contexts * FDS_CONTEXT + more <= e->fds_max;
+}
+
+static bool has_room(const struct pv_engine *e)
+{
+	return e->n_domains < e->domains_max && has_fds(e, FDS_DOMAIN);
+}
+
 static int space_enter(struct pv_engine *e, struct pv_space *space)
 {
 	int r;
@@ -175,7 +193,7 @@ static int space_enter(struct pv_engine *e, struct pv_space *space)
 		touch(e, space);
 		return 0;
 	}
-	while (e->n_domains >= e->domains_max && evict_for(e, space))
+	while (!has_room(e) && evict_for(e, space))
 		;
 	do {
 		r = space_build(e, space);
@@ -193,10 +211,16 @@ static int context_enter(struct pv_engine *e, struct pv_user *user)
 
 	if (user->context)
 		return 0;
+	while (!has_fds(e, FDS_CONTEXT)) {
+		if (!evict_for(e, user->space))
+			return -ENOMEM;
+	}
 	do {
 		r = pv_context_create(user->space->domain, &user->context, NULL);
 	} while (r == -EAGAIN && evict_for(e, user->space));
-	return r < 0 ? -ENOMEM : 0;
+	if (r == 0)
+		e->n_contexts++;
+	return r == 0 || r == -EIO ? r : -ENOMEM;
 }
 
 static int registers_enter(struct pv_engine *e, struct pv_user *user)

@@ -106,7 +106,7 @@ void pv_user_destroy(struct pv_engine *e, struct pv_user *user)
 	if (space->users == user && !user->sibling)
 		pv_space_discard(e, space);
 	else
-		pv_user_gone(user);
+		pv_user_gone(e, user);
 	unlink_user(e, user);
 	free(user->xsave);
 	free(user);

@@ -128,7 +128,7 @@ static void on_trap(struct pv_engine *e, const struct pv_stop *stop)
 	if (verdict == PV_FAULT_GUEST) {
 		tell_trap(e, &trap, stop->rip);
 	} else if (verdict == PV_FAULT_STUCK) {
-		pv_user_gone(user);
+		pv_user_gone(e, user);
 		tell_lost(e);
 	}
 }
@@ -142,7 +142,7 @@ static void on_kick(struct pv_engine *e, const struct pv_stop *stop)
 static void on_lost(struct pv_engine *e, const struct pv_stop *stop)
 {
 	(void)stop;
-	pv_user_gone(e->kernel.user);
+	pv_user_gone(e, e->kernel.user);
 	tell_lost(e);
 }
 
