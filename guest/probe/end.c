@@ -9,8 +9,7 @@
  * end=stack          a fault with a stack pointer that is none
  * end=hang           masked, for ever
  * end=jump to=VA number=N   kernel mode goes astray: to that address, with RAX N
- * end=walk number=N  kernel mode makes the host's call N from every system call instruction
- *                    it finds above VA_END
+ * end=astray site=K number=N  as astray.c has it
  */
 _Noreturn void end_off(void)
 {
@@ -43,18 +42,6 @@ static void go(uint64_t to, uint64_t number)
 			 : "memory");
 }
 
-static void walk(uint64_t number)
-{
-	for (uint64_t va = SEGUE_PV_VA_END; va < 1ull << 47; va += 1ull << 36) {
-		if (try_read(va, NULL) >= 0)
-			continue;
-		for (uint64_t i = 0; i + 1 < PAGE; i++)
-			if (*(volatile uint16_t *)(va + i) == 0x050f)
-				go(va + i, number);
-	}
-	print("probe: nothing found\n");
-}
-
 _Noreturn void end(const char *how)
 {
 	static const char words[] = "the probe was told to panic";
@@ -79,7 +66,7 @@ _Noreturn void end(const char *how)
 			barrier();
 	if (word_is(how, "jump"))
 		go(cmdline_number("to", 0), cmdline_number("number", 0));
-	if (word_is(how, "walk"))
-		walk(cmdline_number("number", 0));
+	if (word_is(how, "astray"))
+		astray(cmdline_number("site", 0), cmdline_number("number", 0));
 	end_off();
 }

@@ -125,6 +125,8 @@ void trap_reset(void); /* no hooks, events masked, no timer, no line asked for *
 /* Calls FUNCTION(ARGUMENT); true if a trap ended it, whose frame is then in *RET_FRAME. */
 bool try(void (*function)(uint64_t argument), uint64_t argument,
 	 struct segue_pv_frame *ret_frame);
+/* For a hook: the innermost try() ends, as if FRAME's were a trap. */
+void try_give_up(struct segue_pv_frame *frame);
 /* One access of kernel mode; the vector, or -1 if it went well. */
 int try_read(uint64_t va, struct segue_pv_frame *ret_frame);
 int try_write(uint64_t va, struct segue_pv_frame *ret_frame);
@@ -218,5 +220,6 @@ _Noreturn void hold(const char *state);
 /* end.c: ways to end, END= of the command line. */
 _Noreturn void end(const char *how);
 _Noreturn void end_off(void);
+void astray(uint64_t site, uint64_t number); /* astray.c */
 
 #endif

@@ -166,6 +166,12 @@ bool try(void (*function)(uint64_t argument), uint64_t argument,
 	return trapped;
 }
 
+void try_give_up(struct segue_pv_frame *frame)
+{
+	tried = *frame;
+	land(frame);
+}
+
 static void read_once(uint64_t va)
 {
 	(void)*(volatile uint64_t *)va;
