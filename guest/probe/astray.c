@@ -10,7 +10,7 @@
  */
 #define STEP (1ull << 36)
 #define SPAN (32 * PAGE)
-#define LOOP (5 * MS)
+#define LOOP (1 * MS)
 
 static uint64_t call_number, call_args[6];
 
