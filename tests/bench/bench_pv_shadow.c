@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the paravirtual engine's bookkeeping costs, apart from the host's part: a process of 1
- * GiB whose pages lie anywhere in guest RAM, faulted in at random. Best of several runs.
+ * GiB whose pages lie anywhere in guest RAM, faulted in at random. Processor time, best of five.
  */
 #include <stdio.h>
 #include <stdlib.h>
