@@ -191,7 +191,7 @@ static int make_context(struct pv_domain *domain, struct pv_context **ret_contex
 	if (!context)
 		return error_set(err, -EAGAIN, "pv: out of memory");
 	context->domain = domain;
-	context->pidfd = -1;
+	context->pidfd = context->cpu = -1;
 	r = take_slots(context);
 	if (r < 0) {
 		free(context);

@@ -103,6 +103,7 @@ int pv_host_create(int ram_fd, uint64_t ram_size, struct pv_host **ret_host, str
 	if (!host)
 		return error_set(err, -ENOMEM, "pv: out of memory");
 	host->ram_size = ram_size;
+	host->bound_cpu = -1;
 	host->socket = host->areas_fd = host->epoll = host->timer = host->wake = -1;
 	host->orders.max = PV_DOMAINS_MAX;
 	host->frames.max = PV_AREAS_MAX;

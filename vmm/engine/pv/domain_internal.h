@@ -4,6 +4,7 @@
 
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -56,6 +57,10 @@ struct pv_host {
 	struct pv_slots orders, frames;
 	struct pv_domain *spares;
 	unsigned n_spares;
+	bool binding;      /* the kernel does not wake where we want: domain_place.c */
+	cpu_set_t allowed;
+	int bound_cpu;     /* -1: not at the moment */
+	uint64_t bound_ns;
 
 	/* under .lock */
 	pthread_mutex_t lock;
@@ -96,6 +101,7 @@ struct pv_context {
 	bool has_value;
 	int64_t value;
 	bool has_registers;
+	int cpu;
 	int signal;       /* that parked it */
 	uint64_t frame;   /* va of the frame that it goes on with, in its area; 0: none yet */
 	uint64_t xstate;  /* va of the floating-point state of that; 0: initial */
@@ -120,7 +126,8 @@ struct pv_domain {
 	struct pv_context *contexts;  /* the list changes under the host's lock */
 	unsigned n_spares; /* of .contexts: parked, for the next to be created */
 	struct pv_slots indices;
-	pid_t template;
+	pid_t template, mapper;
+	int mapper_cpu;
 	int template_pidfd;
 	int listener;        /* of template and contexts */
 	int mapper_listener;
@@ -161,12 +168,17 @@ uint64_t pv_now_ms(void);
 /* Whether the process has ended, at END (of pv_now_ms()) at the latest. */
 bool pv_await_end(int pidfd, uint64_t end);
 
+/* ---- processors ---- */
+
+/* Lets seccomp wake the other side on the same processor, or makes up for it. */
+void pv_place_tune(struct pv_host *host, int fd);
+/* Before the vCPU's thread waits for PID, which AT says where it was put last (-1). */
+void pv_place(struct pv_host *host, pid_t pid, int *at);
+
 /* ---- listeners ---- */
 
 pid_t pv_this_thread(void); /* also lets it be interrupted by the watcher */
 
-/* Lets seccomp wake the other side on the same processor, where the kernel can. */
-void pv_listener_tune(int fd);
 /* The next notification to the contexts' listener, or (MAPPER) the mapper's; waits without
  * bound, but for the end of CONTEXT (may be NULL) or of the domain: -EIO. */
 int pv_listener_receive(struct pv_domain *domain, struct pv_context *context,

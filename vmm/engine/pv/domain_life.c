@@ -42,6 +42,7 @@ static int meet(struct pv_domain *domain)
 	if (r < 0)
 		return r;
 	domain->mapper_id = notif.id;
+	domain->mapper = (pid_t)notif.pid;
 	r = pv_listener_receive_within(domain->listener, BIRTH_MS, &notif);
 	if (!r && !pv_notif_is(&notif, PV_CALL_TEMPLATE, shim_template_ip))
 		r = -EIO;
@@ -65,8 +66,8 @@ static int ask(struct pv_domain *domain, struct error *err)
 	domain->mapper_listener = fds[1];
 	domain->pagemap = fds[2];
 	domain->userfaultfd = fds[3];
-	pv_listener_tune(domain->listener);
-	pv_listener_tune(domain->mapper_listener);
+	pv_place_tune(domain->host, domain->listener);
+	pv_place_tune(domain->host, domain->mapper_listener);
 	r = meet(domain);
 	return r < 0 ? error_system(err, r == -EMFILE ? -EAGAIN : r,
 				    "pv: a new domain does not answer") : 0;
@@ -104,6 +105,7 @@ static struct pv_domain *new_domain(struct pv_host *host)
 	domain->pagemap = domain->userfaultfd = domain->template_pidfd = -1;
 	domain->indices.max = PV_CONTEXTS;
 	domain->watch = domain->orders_slot = PV_NO_SLOT;
+	domain->mapper_cpu = -1;
 	return domain;
 }
 

@@ -10,19 +10,7 @@
 
 #include "vmm/engine/pv/domain_internal.h"
 
-/* Linux 6.6; headers may be older. */
-#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
-#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
-#endif
-#define SYNC_WAKE_UP 1ul
-
 static __thread pid_t this_thread;
-
-void pv_listener_tune(int fd)
-{
-	/* Older kernels wake on whatever processor they like: slower, not wrong. */
-	(void)ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNC_WAKE_UP);
-}
 
 /* The watcher interrupts a wait by SIGUSR2; whoever made this thread may have blocked it. */
 pid_t pv_this_thread(void)

@@ -26,6 +26,9 @@ int pv_mapper_exchange(struct pv_domain *domain, uint32_t n, uint32_t *ret_left)
 	int r;
 
 	*ret_left = n;
+	/* Another thread than the vCPU's stays where it is. */
+	if (pv_this_thread() == atomic_load(&domain->host->runner))
+		pv_place(domain->host, domain->mapper, &domain->mapper_cpu);
 	r = pv_listener_answer(domain->mapper_listener, domain->mapper_id, n);
 	if (!r)
 		r = pv_listener_receive_mapper(domain, &notif);

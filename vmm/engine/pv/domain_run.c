@@ -189,6 +189,7 @@ static int run(struct pv_context *context, struct pv_stop *stop)
 {
 	int r;
 
+	pv_place(context->domain->host, context->pid, &context->cpu);
 	do {
 		r = resume(context);
 		if (!r)
