@@ -13,6 +13,7 @@
  *   verify=N              look at the kernel's before every Nth pass; 0: never
  *   beat_us=N             heartbeats; with each, the next program has its turn
  *   idle=1                blocks between heartbeats instead of working
+ *   flush=1               has the machine forget what it derived, here and there, all the time
  *   churn=1               makes and ends contexts and roots all the time
  *   io=1                  has the entropy device write, and checks that nothing else does
  *   fill_mib=N            that much memory full of random words, never touched again
@@ -213,6 +214,27 @@ static void churn_step(void)
 	w.churned++;
 }
 
+/* ---- forgetting ---- */
+
+/* Written a moment ago, perhaps, and mapped no more: a dirty log must know it all the same. */
+static void flush_step(void)
+{
+	static uint64_t seed = 3;
+	uint64_t x = random_next(&seed), pages = 1ull << (x >> 8 & 7);
+
+	if (w.pages)
+		flush(NO_ROOT, KVA + (x >> 16) % w.pages * PAGE, pages);
+	if (w.users) {
+		uint64_t i = (x >> 40) % w.users;
+
+		flush(w.workers[i].p.root, UVA + (i << 28) + (x >> 50 & 255) * PAGE, pages);
+		if (x % 64 == 0)
+			hv(SEGUE_PV_FLUSH, w.workers[i].p.root, 0, SEGUE_PV_VA_END);
+	}
+	if (x % 128 == 1)
+		hv(SEGUE_PV_FLUSH, NO_ROOT, 0, SEGUE_PV_VA_END);
+}
+
 /* ---- a device that writes ---- */
 
 static uint64_t sum(uint64_t gpa)
@@ -287,6 +309,8 @@ static void take_turn(void)
 		kernel_work();
 	if (cmdline_number("churn", 0))
 		churn_step();
+	for (unsigned i = 0; i < 4 && cmdline_number("flush", 0); i++)
+		flush_step();
 	if (w.io)
 		io_step();
 	if (failed())

@@ -24,7 +24,7 @@ ESCAPED = "/tmp/segue-probe-escaped"
 ESCAPE_TEXT = "probe has escaped"
 DIRTY = ("uffd", "mprotect")
 STATES = ("kernel", "masked", "block", "user", "syscall", "trap", "event", "fresh", "io", "print")
-LOAD = "work=1 users=6 user_mib=1 dirty_mib=8 churn=1 io=1 fill_mib=8"
+LOAD = "work=1 users=6 user_mib=1 dirty_mib=8 churn=1 flush=1 io=1 fill_mib=8"
 
 
 def option(name, fallback):
@@ -285,11 +285,11 @@ def astray():
 
 # ---- moves ----
 
-def one_move(case, path, here, there, monitor, dirty, words=("V",)):
+def one_move(case, path, here, there, monitor, dirty, words=("V",), how=()):
     target = there.receive(path, env=environment(dirty))
     said = len(there.serial())
     # How long the blackout is, is the benchmark's question; a busy machine shall not fail this.
-    done = here.move(target.listen, "--downtime", "5s")
+    done = here.move(target.listen, *(how or ("--downtime", "5s")))
     check(done.json["outcome"] == "moved", done.json)
     Guest.wait_alive(there, said)
     for word in words:
@@ -302,7 +302,7 @@ def one_move(case, path, here, there, monitor, dirty, words=("V",)):
     return target, int(done.json["progress"]["blackout"]["total"]) / 1000
 
 
-def moves(cmdline, dirty_here, dirty_there, count, words=("V",)):
+def moves(cmdline, dirty_here, dirty_there, count, words=("V",), how=()):
     blackouts = []
     with Case() as case:
         path = guest(case, cmdline)
@@ -310,7 +310,7 @@ def moves(cmdline, dirty_here, dirty_there, count, words=("V",)):
         monitor = here[0].run(path, env=environment(here[1]))
         Guest.wait_alive(here[0], 0, word=words[0], seconds=60)
         for _ in range(count):
-            monitor, blackout = one_move(case, path, here[0], there[0], monitor, there[1], words)
+            monitor, blackout = one_move(case, path, here[0], there[0], monitor, there[1], words, how)
             blackouts.append(blackout)
             here, there = there, here
         watch = Watch(monitor)
@@ -335,6 +335,14 @@ def moves_mprotect():
 def moves_mixed():
     """the same, between two hosts that do it differently"""
     moves(LOAD, "uffd", "mprotect", wanted_moves())
+
+
+def moves_slow():
+    """over a link so slow that there are many rounds, with everything being written"""
+    for dirty in DIRTY:
+        moves(LOAD, dirty, dirty, max(wanted_moves() // 5, 2),
+              how=("--downtime", "50ms", "--bandwidth", "40M", "--if-unconverged", "throttle",
+                   "--time-limit", "20s"))
 
 
 def moves_idle():
@@ -370,4 +378,4 @@ if __name__ == "__main__":
     if os.path.exists(ESCAPED):
         os.unlink(ESCAPED)
     main(cases, cases_unprivileged, ends, reboot, hang, killed, astray, pauses, moves_uffd,
-         moves_mprotect, moves_mixed, moves_idle, moves_held)
+         moves_mprotect, moves_mixed, moves_slow, moves_idle, moves_held)
