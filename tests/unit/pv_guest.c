@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pv_guest.h"
 
-#include <CUnit/CUnit.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,17 @@
 
 extern const uint8_t pv_kernel[], pv_kernel_event[], pv_kernel_trap[], pv_kernel_end[];
 extern const uint8_t pv_program[], pv_program_end[];
+
+/* Without these there is no test, nor a bench, to go on with. */
+#define MUST(condition) must(condition, #condition, __LINE__)
+
+static void must(bool holds, const char *condition, int line)
+{
+	if (holds)
+		return;
+	fprintf(stderr, "pv_guest.c:%d: %s does not hold\n", line, condition);
+	abort();
+}
 
 void *guest_at(struct guest *g, uint64_t gpa)
 {
@@ -28,7 +40,7 @@ struct segue_pv_vcpu *guest_page(struct guest *g)
 
 static void ram_put(struct guest *g, uint64_t gpa, const void *from, size_t len)
 {
-	CU_ASSERT_EQUAL_FATAL(ram_write(g->ram, gpa, from, len), 0);
+	MUST((ram_write(g->ram, gpa, from, len)) == 0);
 }
 
 void guest_create(struct guest *g)
@@ -40,11 +52,11 @@ void guest_create(struct guest *g)
 	*g = (struct guest){.ended = VCPU_EXIT_KICKED};
 	guest.name = "test";
 	guest.cpus = 1;
-	CU_ASSERT_EQUAL_FATAL(ram_create_flat(GUEST_RAM, &g->ram, &err), 0);
+	MUST((ram_create_flat(GUEST_RAM, &g->ram, &err)) == 0);
 	config.ram = g->ram;
 	if (engine_pv.create(&config, &g->engine, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
-		CU_FAIL_FATAL("no engine");
+		abort();
 	}
 	g->vcpu = engine_pv.vcpu(g->engine, 0);
 }
@@ -69,7 +81,7 @@ void guest_boot(struct guest *g)
 	ram_put(g, GUEST_NOTES + offsetof(struct guest_notes, pending), &page, sizeof(page));
 	if (engine_pv.boot(g->engine, &boot, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
-		CU_FAIL_FATAL("no boot");
+		abort();
 	}
 }
 
@@ -129,7 +141,7 @@ void guest_go(struct guest *g)
 {
 	g->stop = false;
 	g->going = true;
-	CU_ASSERT_EQUAL_FATAL(pthread_create(&g->thread, NULL, vcpu_thread, g), 0);
+	MUST((pthread_create(&g->thread, NULL, vcpu_thread, g)) == 0);
 }
 
 void guest_pause(struct guest *g)
@@ -154,18 +166,18 @@ void guest_move(struct guest *to, struct guest *from)
 	struct buffer state = {0};
 	struct error err = {0};
 
-	CU_ASSERT_EQUAL_FATAL(engine_pv.clock_freeze(from->engine, &err), 0);
-	CU_ASSERT_EQUAL_FATAL(engine_pv.save(from->engine, &state, &err), 0);
+	MUST((engine_pv.clock_freeze(from->engine, &err)) == 0);
+	MUST((engine_pv.save(from->engine, &state, &err)) == 0);
 	guest_create(to);
 	memcpy(ram_base(to->ram), ram_base(from->ram), GUEST_RAM);
 	to->ops = from->ops;
 	to->tables = from->tables;
 	if (engine_pv.load(to->engine, state.data, state.len, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
-		CU_FAIL_FATAL("no load");
+		abort();
 	}
 	buffer_done(&state);
-	CU_ASSERT_EQUAL_FATAL(engine_pv.clock_release(to->engine, 1000, &err), 0);
+	MUST((engine_pv.clock_release(to->engine, 1000, &err)) == 0);
 }
 
 static uint64_t *op_at(struct guest *g, unsigned index)
@@ -201,7 +213,7 @@ int64_t guest_wait(struct guest *g, unsigned index)
 	}
 	if (!guest_done(g, index))
 		fprintf(stderr, "operation %u was not done: %s\n", index, g->why);
-	CU_ASSERT_FATAL(guest_done(g, index));
+	MUST(guest_done(g, index));
 	return (int64_t)op_at(g, index)[7];
 }
 
@@ -215,7 +227,7 @@ static uint64_t table_new(struct guest *g)
 	uint64_t gpa = g->tables;
 
 	g->tables += SEGUE_PV_PAGE;
-	CU_ASSERT_FATAL(g->tables <= GUEST_FREE);
+	MUST(g->tables <= GUEST_FREE);
 	memset(guest_at(g, gpa), 0, SEGUE_PV_PAGE);
 	return gpa;
 }

@@ -27,7 +27,7 @@
 #define DIRECT(gpa)   (SEGUE_PV_DIRECT + (uint64_t)(gpa))
 
 /* Operations that are no hypercalls. A fault makes them -1. */
-enum { OP_LOAD = 1, OP_STORE, OP_GO, OP_UNMASK, OP_STACK, OP_RAISE };
+enum { OP_LOAD = 1, OP_STORE, OP_GO, OP_UNMASK, OP_STACK, OP_RAISE, OP_REPEAT };
 
 struct guest_notes {
 	uint64_t events, traps;

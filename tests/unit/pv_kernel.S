@@ -15,7 +15,7 @@
 
 	.section .rodata
 	.globl pv_kernel, pv_kernel_event, pv_kernel_trap, pv_kernel_end
-	.globl pv_program, pv_program_end
+	.globl pv_program, pv_program_calls, pv_program_touches, pv_program_end
 
 	.balign 16
 pv_kernel:
@@ -47,6 +47,8 @@ next:
 	je	stack
 	cmp	$6, %rax
 	je	raise
+	cmp	$7, %rax
+	je	repeat
 	syscall
 done:	mov	%rax, 56(%rbx)
 	movq	$1, 64(%rbx)
@@ -66,6 +68,18 @@ stack:	mov	%rsp, %rax
 	mov	%rdi, %rsp
 	jmp	done
 raise:	ud2
+	jmp	done
+/* RDI: a hypercall with argument RSI, RDX times; R10: va of a word that is set to 1 before. */
+repeat:	mov	%rdi, %r12
+	mov	%rsi, %r13
+	mov	%rdx, %r14
+	mov	%r10, %rbp
+1:	movl	$1, (%rbp)
+	mov	%r12, %rax
+	mov	%r13, %rdi
+	syscall
+	dec	%r14
+	jnz	1b
 	jmp	done
 skipped:
 	mov	$-1, %rax
@@ -139,6 +153,19 @@ pv_program:
 	add	%rax, 16(%rbx)
 	movq	%xmm7, 24(%rbx)
 	jmp	pv_program
+
+/* Calls and nothing else. */
+	.balign 16
+pv_program_calls:
+	syscall
+	jmp	pv_program_calls
+
+/* Writes to a page, and to the next. */
+	.balign 16
+pv_program_touches:
+	incq	(%rbx)
+	add	$4096, %rbx
+	jmp	pv_program_touches
 pv_program_end:
 
 	.section .note.GNU-stack, "", @progbits
