@@ -215,6 +215,25 @@ def build(jobs=0, progress=None):
     return kernel
 
 
+def cached():
+    """Path of the kernel that build() would return at once, or None."""
+    kernel = os.path.join(debian.cache_dir("guest-kernel"), f"vmlinux-{_identity()[0]}")
+    return kernel if os.path.exists(kernel) else None
+
+
+class NoModules:
+    """In place of debian.Kernel, for an initramfs: everything is built in."""
+    modules = ""
+
+    @staticmethod
+    def has(_):
+        return False
+
+    @staticmethod
+    def resolve(_):
+        return []
+
+
 def main():
     parser = argparse.ArgumentParser(
         prog="tools/guest-kernel", epilog=EPILOG,

@@ -14,14 +14,20 @@
 
 #define TEXT_MAX 256
 
-void (*pm_power_off)(void);
-EXPORT_SYMBOL(pm_power_off);
-
 static void __noreturn end(enum segue_pv_end how)
 {
 	for (;;)
 		segue_call3(SEGUE_PV_END, how, 0, 0);
 }
+
+static void power_off(void)
+{
+	end(SEGUE_PV_OFF);
+}
+
+/* That there is one tells generic code that power-off is more than a halt. */
+void (*pm_power_off)(void) = power_off;
+EXPORT_SYMBOL(pm_power_off);
 
 void machine_restart(char *unused)
 {
@@ -30,12 +36,12 @@ void machine_restart(char *unused)
 
 void machine_power_off(void)
 {
-	end(SEGUE_PV_OFF);
+	power_off();
 }
 
 void machine_halt(void)
 {
-	end(SEGUE_PV_OFF);
+	power_off();
 }
 
 /* Without panic=SECONDS nothing would come after a panic; with it a reboot does. */

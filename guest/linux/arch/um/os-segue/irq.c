@@ -4,6 +4,7 @@
  * lines are wanted is remembered here.
  */
 #include <linux/bitops.h>
+#include <linux/build_bug.h>
 #include <linux/hardirq.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
@@ -14,6 +15,11 @@
 #include "segue.h"
 
 #define LINES 64
+
+static_assert(offsetof(struct segue_pv_vcpu, pending) ==
+	      offsetof(struct segue_irq_flags, pending));
+static_assert(offsetof(struct segue_pv_vcpu, masked) ==
+	      offsetof(struct segue_irq_flags, masked));
 
 static unsigned long wanted;
 static struct pt_regs kernel_regs;

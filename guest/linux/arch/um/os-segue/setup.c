@@ -18,6 +18,7 @@
 
 struct segue_pv_boot *segue_boot;
 struct segue_pv_vcpu *segue_vcpu;
+struct segue_irq_flags *segue_irq_flags;
 
 struct cpuinfo_um boot_cpu_data = {
 	.ipi_pipe = { -1, -1 },
@@ -44,6 +45,7 @@ void __init segue_start(struct segue_pv_boot *boot)
 	if (boot->magic != SEGUE_PV_BOOT_MAGIC || boot->version != SEGUE_PV_VERSION)
 		end_early(bad_boot);
 	segue_vcpu = __va(boot->vcpu);
+	segue_irq_flags = __va(boot->vcpu);
 	segue_call2(SEGUE_PV_SET_ENTRIES, (unsigned long)segue_event_entry,
 		    (unsigned long)segue_trap_entry);
 	start_kernel();

@@ -2,13 +2,19 @@
 #ifndef __UM_IRQFLAGS_SEGUE_H
 #define __UM_IRQFLAGS_SEGUE_H
 
-#include <asm/segue-abi.h>
+#include <linux/compiler.h>
 
 /*
  * Interrupts are the machine's events, masked by a byte in the vCPU's page. Flags as arch/um
- * has them: 1 enabled, 0 disabled. Set before anything else at the kernel's entry.
+ * has them: 1 enabled, 0 disabled. This is how that page begins (struct segue_pv_vcpu); set
+ * before anything else at the kernel's entry.
  */
-extern struct segue_pv_vcpu *segue_vcpu;
+struct segue_irq_flags {
+	unsigned long pending;
+	unsigned char masked;
+};
+
+extern struct segue_irq_flags *segue_irq_flags;
 
 /* Handles what came up while events were masked. Called, and returns, with them unmasked. */
 void segue_irq_pending(void);
@@ -16,24 +22,24 @@ void segue_irq_pending(void);
 #define arch_local_save_flags arch_local_save_flags
 static inline unsigned long arch_local_save_flags(void)
 {
-	return !*(volatile segue_u8 *)&segue_vcpu->masked;
+	return !READ_ONCE(segue_irq_flags->masked);
 }
 
 #define arch_local_irq_disable arch_local_irq_disable
 static inline void arch_local_irq_disable(void)
 {
-	*(volatile segue_u8 *)&segue_vcpu->masked = 1;
-	asm volatile("" ::: "memory");
+	WRITE_ONCE(segue_irq_flags->masked, 1);
+	barrier();
 }
 
 /* The exchange is a full barrier: the look at what is pending must come after unmasking. */
 #define arch_local_irq_enable arch_local_irq_enable
 static inline void arch_local_irq_enable(void)
 {
-	segue_u8 zero = 0;
+	unsigned char zero = 0;
 
-	asm volatile("xchgb %0, %1" : "+q"(zero), "+m"(segue_vcpu->masked) : : "memory");
-	if (__builtin_expect(*(volatile segue_u64 *)&segue_vcpu->pending != 0, 0))
+	asm volatile("xchgb %0, %1" : "+q"(zero), "+m"(segue_irq_flags->masked) : : "memory");
+	if (unlikely(READ_ONCE(segue_irq_flags->pending)))
 		segue_irq_pending();
 }
 
@@ -42,7 +48,7 @@ static inline void arch_local_irq_restore(unsigned long flags)
 {
 	if (!flags)
 		arch_local_irq_disable();
-	else if (*(volatile segue_u8 *)&segue_vcpu->masked)
+	else if (READ_ONCE(segue_irq_flags->masked))
 		arch_local_irq_enable();
 }
 

@@ -79,3 +79,5 @@ SYM_CODE_START(segue_trap_entry)
 	call	segue_trap
 	jmp	.Lreturn
 SYM_CODE_END(segue_trap_entry)
+
+	.section .note.GNU-stack, "", @progbits
