@@ -11,6 +11,7 @@
 #include "proto/units.h"
 #include "vmm/config.h"
 #include "vmm/config_devices.h"
+#include "vmm/layout.h"
 
 static int check_word(const struct config_where *where, const char *key, const char *word,
 		      const char *const *words, size_t n, struct error *err)
@@ -43,9 +44,9 @@ static int check_name(const struct config_file *file, const struct config_where 
 static int check_engine(const struct config_file *file, const struct config_where *where,
 			Segue__Guest *guest, struct error *err)
 {
-	static const char *const engines[] = {"kvm"};
+	static const char *const engines[] = {"auto", "kvm", "pv"};
 	const char *engine = file->engine ? file->engine : engines[0];
-	int r = check_word(where, "engine", engine, engines, 1, err);
+	int r = check_word(where, "engine", engine, engines, 3, err);
 
 	return r < 0 ? r : config_copy(&guest->engine, engine, err);
 }
@@ -66,6 +67,26 @@ static int check_cpu(const struct config_file *file, const struct config_where *
 					  count, CONFIG_CPUS_MAX);
 	guest->cpus = (uint32_t)atoi(count);
 	return config_copy(&guest->cpu_model, model, err);
+}
+
+/* What the paravirtual engine cannot give. Under "auto" the machine finds out. */
+static int check_pv(const struct config_file *file, const struct config_where *where,
+		    const Segue__Guest *guest, struct error *err)
+{
+	if (strcmp(guest->engine, "pv") != 0)
+		return 0;
+	if (guest->cpus != 1)
+		return config_where_error(where, err, "cpu.count",
+					  "%u, but engine pv runs one vCPU", guest->cpus);
+	if (file->cpu.model && strcmp(file->cpu.model, "host") != 0)
+		return config_where_error(
+		    where, err, "cpu.model",
+		    "engine pv shows the host's processor: only \"host\"");
+	if (guest->memory > LAYOUT_PV_RAM_MAX)
+		return config_where_error(where, err, "memory",
+					  "%s is more than the %lluG that engine pv can give",
+					  file->memory, LAYOUT_PV_RAM_MAX >> 30);
+	return 0;
 }
 
 static int check_memory(const struct config_file *file, const struct config_where *where,
@@ -107,7 +128,8 @@ static int check_kernel(const struct config_file *file, const struct config_wher
 	guest->kernel = kernel;
 	if (!k->image || !*k->image)
 		return config_where_error(where, err, "kernel.image",
-					  "missing; the path of a bzImage");
+					  "missing; the path of a bzImage or, for engine "
+					  "pv, an ELF file");
 	r = config_copy_path(&kernel->image, dir, k->image, err);
 	if (!r && k->initrd && *k->initrd)
 		r = config_copy_path(&kernel->initrd, dir, k->initrd, err);
@@ -135,6 +157,8 @@ int config_check(const struct config_file *file, const struct config_where *wher
 		r = check_cpu(file, where, guest, err);
 	if (!r)
 		r = check_memory(file, where, guest, err);
+	if (!r)
+		r = check_pv(file, where, guest, err);
 	if (!r)
 		r = check_kernel(file, where, dir, guest, err);
 	if (!r)

@@ -27,7 +27,14 @@
 #define LAYOUT_RESET      0x602 /* writing LAYOUT_RESET_VALUE resets */
 #define LAYOUT_RESET_VALUE 0x06
 #define LAYOUT_GED_GSI    5
-#define LAYOUT_FIRST_FREE_GSI 6
+
+/* Leaves half of what kernel mode can address for its own mappings (guest/abi.h) */
+#define LAYOUT_PV_RAM_MAX     0x3f80000000ull
+/* A paravirtual machine's devices: above any RAM, a page and a line each in the order built */
+#define LAYOUT_PV_DEVICES     0x10000000000ull
+#define LAYOUT_PV_DEVICE_SIZE 0x1000u
+#define LAYOUT_PV_FIRST_LINE  8u
+#define LAYOUT_PV_LINES       64u
 
 /* Guest physical addresses of what the loader puts into low RAM */
 #define LAYOUT_GDT         0x00000500ull

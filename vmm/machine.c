@@ -80,7 +80,6 @@ static int machine_parts(struct machine *machine, const Segue__Guest *guest, str
 	if (!kernel)
 		return error_set(err, -EINVAL, "the guest names no kernel to boot");
 	machine->n_vcpus = guest->cpus;
-	machine->next_gsi = LAYOUT_FIRST_FREE_GSI;
 	machine->guest = guest_copy(guest);
 	machine->vcpus = calloc(guest->cpus, sizeof(*machine->vcpus));
 	machine->ports = bus_new();
@@ -94,7 +93,9 @@ static int machine_parts(struct machine *machine, const Segue__Guest *guest, str
 			    err);
 	if (r < 0)
 		return r;
-	r = ram_create(guest->memory, &machine->ram, err);
+	r = machine->engine_ops->platform == ENGINE_PV
+		? ram_create_flat(guest->memory, &machine->ram, err)
+		: ram_create(guest->memory, &machine->ram, err);
 	if (r < 0)
 		return r;
 	return machine_engine_create(machine, err);
@@ -229,11 +230,20 @@ void machine_add(struct machine *machine, struct device *device)
 	*at = device;
 }
 
-int machine_gsi(struct machine *machine)
+int machine_place(struct machine *machine, struct segue_pv_device *ret_place)
 {
-	if (machine->next_gsi >= (int)MACHINE_GSIS)
+	unsigned n = machine->n_places;
+
+	if (n == MACHINE_PLACES)
 		return -ENOSPC;
-	return machine->next_gsi++;
+	machine->places[n] = (struct segue_pv_device){
+	    .address = LAYOUT_PV_DEVICES + (uint64_t)n * LAYOUT_PV_DEVICE_SIZE,
+	    .size = LAYOUT_PV_DEVICE_SIZE,
+	    .line = LAYOUT_PV_FIRST_LINE + n,
+	};
+	*ret_place = machine->places[n];
+	machine->n_places++;
+	return 0;
 }
 
 struct console *machine_serial_console(struct machine *machine)

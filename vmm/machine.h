@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "guest/abi.h"
 #include "proto/error.h"
 #include "vmm/bus.h"
 #include "vmm/device.h"
@@ -83,6 +84,7 @@ struct balloon *machine_balloon(struct machine *machine); /* NULL: none */
 /* For devices. */
 struct ram *machine_ram(struct machine *machine);
 struct engine *machine_engine(struct machine *machine);
+const char *machine_why(const struct machine *machine); /* it has that engine; for people */
 struct bus *machine_ports(struct machine *machine);
 struct bus *machine_memory(struct machine *machine);
 uv_loop_t *machine_loop(struct machine *machine);
@@ -92,7 +94,10 @@ void machine_add(struct machine *machine, struct device *device);
 void machine_device_idle(struct machine *machine, struct device *device);
 /* A device that saw the guest ask for it reports here; any thread, lock held. */
 void machine_report(struct machine *machine, enum machine_event event, const char *text);
-/* The level-triggered lines are shared out at build time; GSI 5 to 23, or -ENOSPC. */
-int machine_gsi(struct machine *machine);
+/*
+ * A place on the memory bus and a line for a device that no bus places; the guest is told of
+ * it when it boots. Loop thread, while the machine is built. ENGINE_PV only; -ENOSPC.
+ */
+int machine_place(struct machine *machine, struct segue_pv_device *ret_place);
 
 #endif

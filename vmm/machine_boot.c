@@ -24,6 +24,14 @@ static void boot_devices(struct machine *machine)
 	machine_unlock(machine);
 }
 
+static int boot_kernel(struct machine *machine, struct boot_state *ret_boot, struct error *err)
+{
+	if (machine->engine_ops->platform == ENGINE_PV)
+		return boot_load_pv(machine->ram, &machine->boot, machine->places,
+				    machine->n_places, ret_boot, err);
+	return boot_load(machine->ram, &machine->boot, machine->n_vcpus, ret_boot, err);
+}
+
 int machine_boot(struct machine *machine, struct error *err)
 {
 	struct boot_state boot;
@@ -34,7 +42,7 @@ int machine_boot(struct machine *machine, struct error *err)
 	    (machine->state == RUN_STOPPING && !machine_vcpus_parked(machine)))
 		return error_set(err, -EBUSY, "the guest does not stand still");
 	boot_devices(machine);
-	r = boot_load(machine->ram, &machine->boot, machine->n_vcpus, &boot, err);
+	r = boot_kernel(machine, &boot, err);
 	if (r < 0)
 		return r;
 	r = machine->engine_ops->boot(machine->engine, &boot, err);

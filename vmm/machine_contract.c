@@ -64,6 +64,19 @@ int machine_contract(struct machine *machine, struct buffer *contract)
 	return r;
 }
 
+/* First: what another engine's machine lacks would only confuse. */
+static int accept_engine(const struct machine *machine, const Segue__Contract *contract,
+			 struct error *err)
+{
+	const char *ours = machine->engine_ops->name;
+
+	if (strcmp(contract->engine, ours) != 0)
+		return error_set(err, -ENOTSUP,
+				 "the guest runs under engine %.31s, here it would under %s",
+				 contract->engine, ours);
+	return 0;
+}
+
 static int accept_size(const struct machine *machine, const Segue__Contract *contract,
 		       struct error *err)
 {
@@ -125,7 +138,9 @@ int machine_accept(struct machine *machine, const uint8_t *contract, size_t len,
 
 	if (!message)
 		return error_set(err, -EPROTO, "the contract is not a valid message");
-	r = accept_size(machine, message, err);
+	r = accept_engine(machine, message, err);
+	if (r == 0)
+		r = accept_size(machine, message, err);
 	if (r == 0)
 		r = accept_devices(machine, message, err);
 	if (r == 0)

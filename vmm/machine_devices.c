@@ -10,12 +10,11 @@
 #include "vmm/devices/serial.h"
 #include "vmm/virtio/devices.h"
 
-static int board_add(struct machine *machine, struct error *err)
+/* What a PC has besides its serial port. */
+static int pc_add(struct machine *machine, struct error *err)
 {
-	int r = serial_add(machine, machine->serial_console, err);
+	int r = ged_add(machine, &machine->ged, err);
 
-	if (r == 0)
-		r = ged_add(machine, &machine->ged, err);
 	if (r == 0)
 		r = power_add(machine, err);
 	if (r == 0)
@@ -24,6 +23,16 @@ static int board_add(struct machine *machine, struct error *err)
 		return r;
 	r = pci_host_add(machine);
 	return r < 0 ? error_system(err, r, "PCI host bridge") : 0;
+}
+
+static int board_add(struct machine *machine, struct error *err)
+{
+	int r = serial_add(machine, machine->serial_console, err);
+
+	/* A paravirtual machine ends by a hypercall, and its button is a line. */
+	if (r < 0 || machine->engine_ops->platform == ENGINE_PV)
+		return r;
+	return pc_add(machine, err);
 }
 
 static int disks_add(struct machine *machine, struct error *err)
@@ -83,6 +92,9 @@ void machine_devices_destroy(struct machine *machine)
 void machine_power_button(struct machine *machine)
 {
 	machine_lock(machine);
-	ged_raise(machine->ged, GED_POWER_BUTTON);
+	if (machine->ged)
+		ged_raise(machine->ged, GED_POWER_BUTTON);
+	else
+		machine->engine_ops->set_irq(machine->engine, SEGUE_PV_LINE_POWER, true);
 	machine_unlock(machine);
 }

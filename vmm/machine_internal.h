@@ -15,7 +15,7 @@
 #define MACHINE_CPUS    8u
 #define MACHINE_EVENTS  4u /* values of enum machine_event */
 #define MACHINE_WAITERS 8u
-#define MACHINE_GSIS    24u /* pins of the IOAPIC */
+#define MACHINE_PLACES  (LAYOUT_PV_LINES - LAYOUT_PV_FIRST_LINE)
 
 /* Where the loop thread is with the vCPUs. */
 enum run_state {
@@ -51,6 +51,7 @@ struct machine {
 	Segue__Guest *guest;
 	const struct engine_ops *engine_ops;
 	struct engine *engine;
+	const char *why; /* this engine; for people */
 	struct ram *ram;
 	struct bus *ports;
 	struct bus *memory;
@@ -58,11 +59,12 @@ struct machine {
 	struct device *devices;
 	struct machine_vcpu *vcpus;
 	unsigned n_vcpus;
-	int next_gsi;
+	struct segue_pv_device places[MACHINE_PLACES];
+	unsigned n_places;
 	struct console *serial_console;
 	struct console *virtio_console;
 	struct balloon *balloon;
-	struct ged *ged;
+	struct ged *ged; /* NULL: a machine without ACPI */
 
 	pthread_mutex_t lock; /* the machine lock */
 	/* Under the machine lock. */

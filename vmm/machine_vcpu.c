@@ -13,16 +13,20 @@ static void vcpu_hold(struct machine_vcpu *v)
 	pthread_mutex_unlock(&v->machine->run_lock);
 }
 
+static void vcpu_over(struct machine_vcpu *v, enum machine_event event, const char *text)
+{
+	vcpu_hold(v);
+	machine_lock(v->machine);
+	machine_report(v->machine, event, text);
+	machine_unlock(v->machine);
+}
+
 static void vcpu_failed(struct machine_vcpu *v, const struct vcpu_exit *exit)
 {
-	struct machine *machine = v->machine;
 	struct error why = exit->error;
 
-	vcpu_hold(v);
 	error_prefix(&why, "vCPU %u", v->vcpu->index);
-	machine_lock(machine);
-	machine_report(machine, MACHINE_FAILED, why.text);
-	machine_unlock(machine);
+	vcpu_over(v, MACHINE_FAILED, why.text);
 }
 
 static void vcpu_shutdown(struct machine_vcpu *v)
@@ -61,6 +65,12 @@ static void vcpu_exit(struct machine_vcpu *v, const struct vcpu_exit *exit)
 		break;
 	case VCPU_EXIT_SHUTDOWN:
 		vcpu_shutdown(v);
+		break;
+	case VCPU_EXIT_OFF:
+		vcpu_over(v, MACHINE_POWERED_OFF, "the guest switched itself off");
+		break;
+	case VCPU_EXIT_PANICKED:
+		vcpu_over(v, MACHINE_PANICKED, exit->error.text);
 		break;
 	case VCPU_EXIT_FAILED:
 		vcpu_failed(v, exit);

@@ -160,6 +160,16 @@ void monitor_terminate(struct monitor *monitor)
 
 /* ---- the beginning ---- */
 
+static void say_engine(struct monitor *monitor)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "engine %s (%s), writes tracked by %s",
+		 machine_engine(monitor->machine)->ops->name, machine_why(monitor->machine),
+		 monitor_tracking(monitor));
+	monitor_log(monitor, line);
+}
+
 static int build(struct monitor *monitor, struct error *err)
 {
 	struct machine_observer observer = {.event = on_machine, .context = monitor};
@@ -167,6 +177,7 @@ static int build(struct monitor *monitor, struct error *err)
 
 	if (r)
 		return r;
+	say_engine(monitor);
 	uv_timer_init(monitor->loop, &monitor->grace);
 	monitor->grace.data = monitor;
 	r = monitor_move_init(monitor, err);
@@ -180,10 +191,18 @@ static int build(struct monitor *monitor, struct error *err)
 #define SANITIZED false
 #endif
 
+/* Each process a guest's address space runs in is a few descriptors here. */
+#define PARAVIRTUAL_FILES 16384u
+
 static int confine(struct monitor *monitor, struct error *err)
 {
 	struct sandbox_options options = {.state_dir = monitor->options.state_dir};
 	int r;
+
+	if (machine_engine(monitor->machine)->ops->platform == ENGINE_PV) {
+		options.paravirtual = true;
+		options.max_files = PARAVIRTUAL_FILES;
+	}
 
 	if (monitor->options.no_sandbox || SANITIZED) {
 		monitor_log(monitor, "not sandboxed");

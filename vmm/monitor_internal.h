@@ -94,6 +94,7 @@ void monitor_console_typed(struct monitor *monitor, struct control_client *clien
 void monitor_console_forget(struct monitor *monitor, struct control_client *client);
 
 /* monitor_show.c */
+const char *monitor_tracking(struct monitor *monitor); /* in words */
 void monitor_show(struct monitor *monitor, struct control_client *client, uint32_t id);
 void monitor_event(struct monitor *monitor, const char *text);
 

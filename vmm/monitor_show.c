@@ -50,6 +50,13 @@ static uint64_t own_resident(void)
 	return sum << 10;
 }
 
+const char *monitor_tracking(struct monitor *monitor)
+{
+	const struct engine *engine = machine_engine(monitor->machine);
+
+	return engine->ops->dirty_words ? engine->ops->dirty_words(engine) : "";
+}
+
 static void fill_progress(struct monitor *monitor, Segue__ShowReply *show)
 {
 	if (monitor->out.active)
@@ -62,12 +69,15 @@ static void fill_progress(struct monitor *monitor, Segue__ShowReply *show)
 
 void monitor_show(struct monitor *monitor, struct control_client *client, uint32_t id)
 {
+	const struct engine *engine = machine_engine(monitor->machine);
 	Segue__ShowReply show = SEGUE__SHOW_REPLY__INIT;
 	Segue__Reply reply = SEGUE__REPLY__INIT;
 
 	show.guest = (Segue__Guest *)(uintptr_t)monitor->guest;
 	show.state = monitor->state;
-	show.engine = monitor->guest->engine;
+	show.engine = (char *)(uintptr_t)engine->ops->name;
+	show.engine_why = (char *)(uintptr_t)machine_why(monitor->machine);
+	show.tracking = (char *)(uintptr_t)monitor_tracking(monitor);
 	show.pid = (uint32_t)getpid();
 	show.epoch = monitor->journal.last.epoch;
 	show.owner = (char *)(uintptr_t)journal_word(monitor->journal.last.what);

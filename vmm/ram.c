@@ -28,10 +28,11 @@ struct ram {
 	size_t n_words;
 };
 
-static void ram_lay_out(struct ram *ram)
+/* LOW bytes at most in the first slot. */
+static void ram_lay_out(struct ram *ram, uint64_t low)
 {
-	uint64_t low = ram->size < RAM_HOLE ? ram->size : RAM_HOLE;
-
+	if (low > ram->size)
+		low = ram->size;
 	ram->slots[0] = (struct ram_slot){ .gpa = 0, .offset = 0, .size = low };
 	ram->n_slots = 1;
 	if (ram->size > low) {
@@ -84,7 +85,7 @@ static int ram_open(struct ram *ram, struct error *err)
 	return 0;
 }
 
-int ram_create(uint64_t size, struct ram **ret_ram, struct error *err)
+static int ram_build(uint64_t size, uint64_t low, struct ram **ret_ram, struct error *err)
 {
 	struct ram *ram;
 	int error;
@@ -100,7 +101,7 @@ int ram_create(uint64_t size, struct ram **ret_ram, struct error *err)
 	ram->fd = -1;
 	ram->size = size;
 	ram->n_words = size / RAM_PAGE / WORD_PAGES;
-	ram_lay_out(ram);
+	ram_lay_out(ram, low);
 	ram->dirty = calloc(ram->n_words, sizeof(*ram->dirty));
 	if (ram->dirty)
 		error = ram_open(ram, err);
@@ -112,6 +113,16 @@ int ram_create(uint64_t size, struct ram **ret_ram, struct error *err)
 	}
 	*ret_ram = ram;
 	return 0;
+}
+
+int ram_create(uint64_t size, struct ram **ret_ram, struct error *err)
+{
+	return ram_build(size, RAM_HOLE, ret_ram, err);
+}
+
+int ram_create_flat(uint64_t size, struct ram **ret_ram, struct error *err)
+{
+	return ram_build(size, size, ret_ram, err);
 }
 
 void ram_destroy(struct ram *ram)

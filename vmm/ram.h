@@ -10,7 +10,8 @@
 
 /*
  * Guest RAM: one file in memory, mapped once and contiguously in the monitor. The guest sees it as
- * one or two slots: from address 0 up to the PCI hole, and the rest above 4 GiB.
+ * one or two slots: from address 0 up to the PCI hole, and the rest above 4 GiB; or, where the
+ * machine has no such hole, as one from 0 up.
  *
  * Invariant: no write to guest memory is missed. Whatever the monitor writes goes through
  * ram_write(), or through ram_at() followed by ram_mark() once the bytes are there.
@@ -33,6 +34,8 @@ struct ram_slot {
 
 /* SIZE in bytes, a multiple of 2 MiB. The memory reads as zero and is not yet allocated. */
 int ram_create(uint64_t size, struct ram **ret_ram, struct error *err);
+/* The same in one slot: offsets are guest addresses. */
+int ram_create_flat(uint64_t size, struct ram **ret_ram, struct error *err);
 void ram_destroy(struct ram *ram); /* NULL is fine */
 
 uint64_t ram_size(const struct ram *ram);

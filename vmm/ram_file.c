@@ -22,9 +22,13 @@
  * of the time to receive a guest into it, and fewer TLB misses for as long as it runs.
  */
 
-/* A tmpfs no path leads to; its only file keeps it. */
+/*
+ * A tmpfs no path leads to; its only file keeps it. Not NOEXEC: the paravirtual engine's
+ * domains map guest memory to be executed.
+ */
 static int huge_file(int *ret_fd)
 {
+	const unsigned attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 	int context = fsopen("tmpfs", FSOPEN_CLOEXEC), mount = -1, r = 0;
 
 	if (context < 0)
@@ -32,7 +36,7 @@ static int huge_file(int *ret_fd)
 	if (fsconfig(context, FSCONFIG_SET_STRING, "huge", "always", 0) ||
 	    fsconfig(context, FSCONFIG_SET_STRING, "size", "0", 0) ||
 	    fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) ||
-	    (mount = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOEXEC)) < 0 ||
+	    (mount = fsmount(context, FSMOUNT_CLOEXEC, attributes)) < 0 ||
 	    (*ret_fd = openat(mount, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) < 0)
 		r = -errno;
 	if (mount >= 0)

@@ -76,5 +76,5 @@ int sandbox_enter(const struct sandbox_options *options, struct error *err)
 	r = sandbox_on_threads(bind_this_thread, &landlock_fd, err);
 	if (landlock_fd >= 0)
 		close(landlock_fd);
-	return r < 0 ? r : sandbox_seccomp(err);
+	return r < 0 ? r : sandbox_seccomp(options, err);
 }

@@ -2,6 +2,8 @@
 #ifndef VMM_SANDBOX_H
 #define VMM_SANDBOX_H
 
+#include <stdbool.h>
+
 #include "proto/error.h"
 
 /*
@@ -16,6 +18,7 @@ struct sandbox_options {
 	const char *const
 	    *writable;      /* NULL-terminated: more directories like state_dir, or NULL */
 	unsigned max_files; /* open descriptors; 0: 1024 */
+	bool paravirtual;   /* the guest is run by engine pv, not by kvm */
 };
 
 /*

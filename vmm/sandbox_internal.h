@@ -23,7 +23,7 @@ int sandbox_landlock_prepare(const struct sandbox_options *options, int *ret_fd,
 int sandbox_landlock_enforce(int fd); /* this thread; async-signal-safe */
 
 /* Installs the system call filter on all threads. */
-int sandbox_seccomp(struct error *err);
+int sandbox_seccomp(const struct sandbox_options *options, struct error *err);
 
 /* Whether the arguments of a permitted system call matter, and how. */
 enum sandbox_test {
@@ -45,7 +45,11 @@ struct sandbox_ioctl {
 	const char *why;
 };
 
+/* What every monitor may do, and what one engine needs besides. */
 extern const struct sandbox_syscall sandbox_syscalls[]; /* ends with a NULL name */
+extern const struct sandbox_syscall sandbox_syscalls_pv[];
 extern const struct sandbox_ioctl sandbox_ioctls[];     /* ends with a NULL why */
+extern const struct sandbox_ioctl sandbox_ioctls_kvm[];
+extern const struct sandbox_ioctl sandbox_ioctls_pv[];
 
 #endif

@@ -4,13 +4,26 @@
 #include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 
-/*
- * Every ioctl a monitor may make after its start. Making VMs, vCPUs, interrupt controllers
- * and memory slots is done by then, and not in the list.
- */
+/* Every ioctl a monitor may make after its start, whatever runs its guest. */
 const struct sandbox_ioctl sandbox_ioctls[] = {
+    {TUNSETOFFLOAD, "checksum offload, as the guest's driver asks"},
+    {TUNSETVNETHDRSZ, "length of virtio's header"},
+    {BLKGETSIZE64, "size of a disk that is a block device"},
+    {FIONBIO, "libuv: non-blocking sockets"},
+    {FIONREAD, "libuv: how much is waiting"},
+    {TCGETS, "libc: is the log a terminal"},
+    {0, NULL},
+};
+
+/*
+ * Making VMs, vCPUs, interrupt controllers and memory slots is done by then, and not in the
+ * list.
+ */
+const struct sandbox_ioctl sandbox_ioctls_kvm[] = {
     {KVM_RUN, "the guest"},
 
     {KVM_GET_REGS, "saving a vCPU"},
@@ -55,12 +68,27 @@ const struct sandbox_ioctl sandbox_ioctls[] = {
     {KVM_CLEAR_DIRTY_LOG, "dirty log"},
     {KVM_CHECK_EXTENSION, "contract of an incoming guest"},
     {KVM_GET_SUPPORTED_CPUID, "contract of an incoming guest"},
+    {0, NULL},
+};
 
-    {TUNSETOFFLOAD, "checksum offload, as the guest's driver asks"},
-    {TUNSETVNETHDRSZ, "length of virtio's header"},
-    {BLKGETSIZE64, "size of a disk that is a block device"},
-    {FIONBIO, "libuv: non-blocking sockets"},
-    {FIONREAD, "libuv: how much is waiting"},
-    {TCGETS, "libc: is the log a terminal"},
+#ifndef PAGEMAP_SCAN /* Linux 6.7: struct pm_scan_arg is twelve words of 64 bits */
+#define PAGEMAP_SCAN _IOWR('f', 16, uint64_t[12])
+#endif
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS /* Linux 6.6 */
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, uint64_t)
+#endif
+
+/* On descriptors of domains, which come from the process that makes them. */
+const struct sandbox_ioctl sandbox_ioctls_pv[] = {
+    {SECCOMP_IOCTL_NOTIF_RECV, "what guest code asks for"},
+    {SECCOMP_IOCTL_NOTIF_SEND, "its answer"},
+    {SECCOMP_IOCTL_NOTIF_ID_VALID, "whether it still waits"},
+    {SECCOMP_IOCTL_NOTIF_SET_FLAGS, "waking the other side on the same processor"},
+    {UFFDIO_API, "written pages of a domain"},
+    {UFFDIO_REGISTER, "written pages of a domain"},
+    {UFFDIO_UNREGISTER, "written pages of a domain"},
+    {UFFDIO_WRITEPROTECT, "written pages of a domain"},
+    {PAGEMAP_SCAN, "written pages of a domain"},
     {0, NULL},
 };

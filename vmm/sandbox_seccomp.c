@@ -66,7 +66,25 @@ static int add_ioctl(scmp_filter_ctx filter, const struct sandbox_ioctl *i)
 	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, &test);
 }
 
-static int fill(scmp_filter_ctx filter)
+static int add_syscalls(scmp_filter_ctx filter, const struct sandbox_syscall *list)
+{
+	int r = 0;
+
+	for (const struct sandbox_syscall *s = list; !r && s->name; s++)
+		r = add_syscall(filter, s);
+	return r;
+}
+
+static int add_ioctls(scmp_filter_ctx filter, const struct sandbox_ioctl *list)
+{
+	int r = 0;
+
+	for (const struct sandbox_ioctl *i = list; !r && i->why; i++)
+		r = add_ioctl(filter, i);
+	return r;
+}
+
+static int fill(scmp_filter_ctx filter, bool paravirtual)
 {
 	int r;
 
@@ -76,14 +94,16 @@ static int fill(scmp_filter_ctx filter)
 		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (!r)
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	for (const struct sandbox_syscall *s = sandbox_syscalls; !r && s->name; s++)
-		r = add_syscall(filter, s);
-	for (const struct sandbox_ioctl *i = sandbox_ioctls; !r && i->why; i++)
-		r = add_ioctl(filter, i);
-	return r;
+	if (!r)
+		r = add_syscalls(filter, sandbox_syscalls);
+	if (!r && paravirtual)
+		r = add_syscalls(filter, sandbox_syscalls_pv);
+	if (!r)
+		r = add_ioctls(filter, sandbox_ioctls);
+	return r ? r : add_ioctls(filter, paravirtual ? sandbox_ioctls_pv : sandbox_ioctls_kvm);
 }
 
-int sandbox_seccomp(struct error *err)
+int sandbox_seccomp(const struct sandbox_options *options, struct error *err)
 {
 	const char *mode = getenv("SEGUE_SANDBOX");
 	int log = mode && !strcmp(mode, "log");
@@ -94,7 +114,7 @@ int sandbox_seccomp(struct error *err)
 		return error_set(err, -ENOMEM, "sandbox: out of memory");
 	if (log)
 		prepare_log();
-	r = fill(filter);
+	r = fill(filter, options->paravirtual);
 	if (!r)
 		r = seccomp_load(filter);
 	seccomp_release(filter);

@@ -2,6 +2,7 @@
 #include "vmm/sandbox_internal.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -143,5 +144,17 @@ const struct sandbox_syscall sandbox_syscalls[] = {
     ALLOW(sendmsg, "connections"),
     ALLOW(recvfrom, "connections"),
     ALLOW(recvmsg, "connections"),
+    {.name = NULL},
+};
+
+/*
+ * Domains of the paravirtual engine. Descriptors of the processes alone name them, and only
+ * these two signals can be sent: stop for the monitor, and end.
+ */
+const struct sandbox_syscall sandbox_syscalls_pv[] = {
+    ALLOW(pidfd_open, "a domain's new process, by the number its notification has"),
+    ALLOW_IF(pidfd_send_signal, 1, LOW32, SIGUSR2, "stopping guest code"),
+    ALLOW_IF(pidfd_send_signal, 1, LOW32, SIGKILL, "ending a domain"),
+    ALLOW(wait4, "the end of the process that makes domains"),
     {.name = NULL},
 };

@@ -4,7 +4,8 @@
  *
  * Byte 0 chooses: 0 to 4 work a device (entropy, console, balloon, card, disk) whose rings
  * and requests are the rest of the input, laid into guest RAM from address 0 on; 5 plays
- * the rest as register accesses; 6 loads it as a device's state. Byte 1 is a choice within.
+ * the rest as register accesses; 6 loads it as a device's state; 7 plays the rest as accesses
+ * to registers that are memory-mapped. Byte 1 is a choice within.
  */
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
@@ -25,10 +26,12 @@
 #define RING_STEP  0x400u /* a queue's rings: descriptors, at 0x100 avail, at 0x180 used */
 #define DEVICES    5u
 #define QUEUES     5u
+#define KINDS      (DEVICES + 3)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct machine *m;
+static struct machine *pv; /* devices on no bus */
 static struct console *console;
 static struct mini minis[DEVICES];
 static int wire;
@@ -77,6 +80,8 @@ static void build(void)
 	wire = pair[0];
 	must(virtio_net_add_fd(m, pair[1], mac, 0, NULL) == 0);
 	disk_add();
+	pv = fake_new_pv(RAM_BYTES);
+	must(virtio_rng_add(pv, NULL) == 0 && virtio_balloon_add(pv, &balloon, NULL) == 0);
 }
 
 static struct virtio *device(unsigned kind)
@@ -177,18 +182,47 @@ static void play(const uint8_t *data, size_t size)
 	settle();
 }
 
+/* Eight bytes an access: device, how, offset, value; in between the loop has its turn. */
+static void play_mmio(const uint8_t *data, size_t size)
+{
+	for (; size >= 8; data += 8, size -= 8) {
+		unsigned len = 1u << (data[1] & 3);
+		uint64_t offset = (data[2] | (uint64_t)data[3] << 8) % LAYOUT_PV_DEVICE_SIZE;
+		uint64_t at =
+		    LAYOUT_PV_DEVICES + (data[0] & 1) * LAYOUT_PV_DEVICE_SIZE + offset;
+		uint32_t value;
+
+		memcpy(&value, data + 4, 4);
+		if (offset + len > LAYOUT_PV_DEVICE_SIZE)
+			continue;
+		if (data[0] & 4)
+			fake_read(pv, at, len);
+		else
+			fake_write(pv, at, value, len);
+		if (data[0] & 8)
+			uv_run(&pv->loop, UV_RUN_NOWAIT);
+	}
+	uv_run(&pv->loop, UV_RUN_NOWAIT);
+}
+
 static void load(uint8_t choice, const uint8_t *data, size_t size)
 {
-	unsigned kind = choice % (DEVICES + 1);
-	struct device *d = fake_device(m, kind < DEVICES ? kinds[kind].name : "pci");
+	unsigned kind = choice % (DEVICES + 3);
+	struct machine *of = kind > DEVICES ? pv : m;
+	const char *name = kind < DEVICES    ? kinds[kind].name
+			   : kind == DEVICES ? "pci"
+			   : kind & 1        ? "balloon0"
+					     : "rng0";
+	struct device *d = fake_device(of, name);
 
 	if (d->ops->load(d, data, size, NULL) < 0 || !d->ops->resume)
 		return;
-	fake_resume(m, d);
+	fake_resume(of, d);
+	uv_run(&of->loop, UV_RUN_NOWAIT);
 	settle();
-	fake_quiesce(m, d);
+	fake_quiesce(of, d);
 	settle();
-	fake_resume(m, d);
+	fake_resume(of, d);
 }
 
 static void clean_up(void)
@@ -199,6 +233,10 @@ static void clean_up(void)
 	settle();
 	memset(ram_base(m->ram), 0, RAM_BYTES);
 	m->n_msis = 0;
+	uv_run(&pv->loop, UV_RUN_NOWAIT);
+	fake_reset(pv);
+	must(pv->lines == 0);
+	memset(ram_base(pv->ram), 0, RAM_BYTES);
 	for (unsigned i = 0; i < DEVICES; i++)
 		must(device(i)->status == 0 && device(i)->in_flight == 0);
 }
@@ -213,10 +251,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		device(i)->quiet = false;
 		must(mini_find(&minis[i], m, kinds[i].id, 0, 0));
 	}
-	if (data[0] % 7 < DEVICES)
-		work_device(data[0] % 7, data[1], data + 2, size - 2);
-	else if (data[0] % 7 == DEVICES)
+	if (data[0] % KINDS < DEVICES)
+		work_device(data[0] % KINDS, data[1], data + 2, size - 2);
+	else if (data[0] % KINDS == DEVICES)
 		play(data + 2, size - 2);
+	else if (data[0] % KINDS == DEVICES + 2)
+		play_mmio(data + 2, size - 2);
 	else
 		load(data[1], data + 2, size - 2);
 	clean_up();

@@ -5,7 +5,7 @@ import pathlib
 import struct
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
-RNG, CONSOLE, BALLOON, NET, BLK, PLAY, LOAD = range(7)
+RNG, CONSOLE, BALLOON, NET, BLK, PLAY, LOAD, PLAY_MMIO = range(8)
 HERE = pathlib.Path(__file__).parent / "corpus" / "virtqueue"
 
 
@@ -137,9 +137,30 @@ def main():
         for offset in range(0, 64, 2) for size, value in ((1, 1), (2, 0xffffffff))))
     save("play-ports", PLAY, 0, access(8, 2, 0, 0x80000804) + access(8, 3, 4, 7))
 
+    def mmio(*writes, device=0):
+        return b"".join(access(device | 8, 2, offset, value) for offset, value in writes)
+
+    # Status, features, a queue, ready, a doorbell, its interrupt, all of it again.
+    begin = [(0x70, 1), (0x70, 3), (0x24, 1), (0x20, 1), (0x24, 0), (0x20, 0), (0x70, 11)]
+    queue = [(0x30, 0), (0x38, 16), (0x80, 0), (0x90, 0x100), (0xa0, 0x180), (0x44, 1)]
+    work = [(0x70, 15), (0x50, 0), (0x50, 7), (0x64, 3), (0x44, 0), (0x44, 1), (0x70, 0)]
+    save("play-mmio", PLAY_MMIO, 0, mmio(*begin, *queue, *work, *begin, *queue, *work))
+    save("play-mmio-balloon", PLAY_MMIO, 0, mmio(*begin, *queue, *work, (0x104, 9), device=1))
+    save("play-mmio-wild", PLAY_MMIO, 0, b"".join(
+        access(how, size, offset, value) for offset in range(0, 0x110, 4)
+        for how, size, value in ((0, 2, 0xffffffff), (4, 2, 0), (1, 2, 1), (5, 3, 0))))
+    word = [(0xd0, 0x1004), (0xd4, 0), (0xd0, 0xfffffffc), (0xd4, 0xffffffff), (0xd4, 0)]
+    save("play-mmio-status", PLAY_MMIO, 0, mmio(*word, *begin, *word[:2], *queue, *work, *word))
+    save("play-mmio-far", PLAY_MMIO, 0, mmio(*begin, (0x84, 0xffffffff), (0x80, 0xfffffff0),
+                                             (0x30, 0xffffffff), (0x44, 1), (0x30, 0), (0x44, 1)))
+
     for kind, (device, queues) in enumerate([(4, 1), (3, 2), (5, 5), (1, 3), (2, 1)]):
         save(f"load-{kind}", LOAD, kind, device_state(device, queues))
     config = struct.pack("<HH", 0x1b36, 8) + bytes(252)
+    # Over MMIO: field 9 has the transport's registers, an interrupt among them.
+    for kind, (device, queues) in ((6, (4, 1)), (7, (5, 5))):
+        save(f"load-{kind}", LOAD, kind, device_state(device, queues) +
+             field(9, number(1, 1) + number(3, 0xffffffff) + number(4, 3)))
     save("load-5", LOAD, 5, number(1, 0x80000804) + field(2, field(1, config)))
 
 

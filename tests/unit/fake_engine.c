@@ -151,11 +151,13 @@ static int fake_msi(struct engine *engine, uint64_t address, uint32_t data)
 	return 0;
 }
 
-static int fake_notify(struct engine *engine, uint64_t gpa, unsigned len, int eventfd)
+static int fake_notify(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+		       int eventfd)
 {
 	(void)engine;
 	(void)gpa;
 	(void)len;
+	(void)value;
 	(void)eventfd;
 	return 0;
 }

@@ -60,6 +60,21 @@ void machine_device_idle(struct machine *machine, struct device *device)
 	machine->idle++;
 }
 
+int machine_place(struct machine *machine, struct segue_pv_device *ret_place)
+{
+	if (machine->engine.ops->platform != ENGINE_PV)
+		abort();
+	if (machine->refuse_place)
+		return -ENODEV;
+	*ret_place = (struct segue_pv_device){
+	    .address = LAYOUT_PV_DEVICES + machine->n_places * LAYOUT_PV_DEVICE_SIZE,
+	    .size = LAYOUT_PV_DEVICE_SIZE,
+	    .line = LAYOUT_PV_FIRST_LINE + machine->n_places,
+	};
+	machine->n_places++;
+	return 0;
+}
+
 static struct machine *of(struct engine *engine)
 {
 	return (struct machine *)((char *)engine - offsetof(struct machine, engine));
@@ -75,26 +90,39 @@ static int signal_msi(struct engine *engine, uint64_t address, uint32_t data)
 	return 0;
 }
 
-static int notify_add(struct engine *engine, uint64_t gpa, unsigned len, int eventfd)
+static int set_irq(struct engine *engine, unsigned gsi, bool level)
 {
 	struct machine *machine = of(engine);
 
-	if (machine->refuse_notify || len != 0)
+	machine->raised[gsi] += level && !(machine->lines >> gsi & 1);
+	machine->lines = (machine->lines & ~(1ull << gsi)) | (uint64_t)level << gsi;
+	return 0;
+}
+
+static int notify_add(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+		      int eventfd)
+{
+	struct machine *machine = of(engine);
+
+	if (machine->refuse_notify || (value == NOTIFY_ANY) != (len == 0))
 		return -ENOSYS;
 	if (machine->n_notifies == FAKE_NOTIFIES)
 		return -ENOSPC;
 	machine->notifies[machine->n_notifies].gpa = gpa;
+	machine->notifies[machine->n_notifies].value = value;
 	machine->notifies[machine->n_notifies++].fd = eventfd;
 	return 0;
 }
 
-static int notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int eventfd)
+static int notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+			 int eventfd)
 {
 	struct machine *machine = of(engine);
 
 	(void)len;
 	for (unsigned i = 0; i < machine->n_notifies; i++) {
-		if (machine->notifies[i].gpa != gpa || machine->notifies[i].fd != eventfd)
+		if (machine->notifies[i].gpa != gpa || machine->notifies[i].value != value ||
+		    machine->notifies[i].fd != eventfd)
 			continue;
 		machine->notifies[i] = machine->notifies[--machine->n_notifies];
 		return 0;
@@ -105,7 +133,16 @@ static int notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int 
 
 static const struct engine_ops fake_engine = {
     .name = "fake",
+    .set_irq = set_irq,
     .signal_msi = signal_msi,
+    .notify_add = notify_add,
+    .notify_remove = notify_remove,
+};
+
+static const struct engine_ops fake_engine_pv = {
+    .name = "fake-pv",
+    .platform = ENGINE_PV,
+    .set_irq = set_irq,
     .notify_add = notify_add,
     .notify_remove = notify_remove,
 };
@@ -113,6 +150,7 @@ static const struct engine_ops fake_engine = {
 struct machine *fake_new(uint64_t ram_size)
 {
 	struct machine *machine = calloc(1, sizeof(*machine));
+	const char *pv = getenv("FAKE_MACHINE");
 	struct error err = {0};
 
 	if (!machine || uv_loop_init(&machine->loop) < 0)
@@ -120,12 +158,20 @@ struct machine *fake_new(uint64_t ram_size)
 	pthread_mutex_init(&machine->lock, NULL);
 	machine->ports = bus_new();
 	machine->memory = bus_new();
-	machine->engine.ops = &fake_engine;
+	machine->engine.ops = pv && !strcmp(pv, "pv") ? &fake_engine_pv : &fake_engine;
 	if (!machine->ports || !machine->memory ||
 	    ram_create(ram_size, &machine->ram, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();
 	}
+	return machine;
+}
+
+struct machine *fake_new_pv(uint64_t ram_size)
+{
+	struct machine *machine = fake_new(ram_size);
+
+	machine->engine.ops = &fake_engine_pv;
 	return machine;
 }
 
@@ -204,7 +250,9 @@ void fake_write(struct machine *machine, uint64_t gpa, uint64_t value, unsigned 
 	const uint64_t one = 1;
 
 	for (unsigned i = 0; i < machine->n_notifies; i++) {
-		if (machine->notifies[i].gpa != gpa)
+		if (machine->notifies[i].gpa != gpa ||
+		    (machine->notifies[i].value != NOTIFY_ANY &&
+		     machine->notifies[i].value != (int64_t)value))
 			continue;
 		machine->notified++;
 		if (write(machine->notifies[i].fd, &one, sizeof(one)) != sizeof(one))

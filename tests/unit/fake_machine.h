@@ -29,17 +29,25 @@ struct machine {
 	struct device *devices;
 	unsigned idle; /* calls of machine_device_idle() */
 	bool refuse_notify;
+	uint64_t lines; /* a bit a line: its level */
+	unsigned raised[64]; /* how often each has come up */
+	unsigned n_places;
+	bool refuse_place;
 	struct fake_msi msis[FAKE_MSIS];
 	unsigned n_msis; /* counts on when the list is full */
 	struct {
 		uint64_t gpa;
+		int64_t value;
 		int fd;
 	} notifies[FAKE_NOTIFIES];
 	unsigned n_notifies;
 	unsigned notified; /* guest writes the engine turned into events */
 };
 
+/* Of ENGINE_PV if FAKE_MACHINE=pv is in the environment. */
 struct machine *fake_new(uint64_t ram_size);
+/* In any case. */
+struct machine *fake_new_pv(uint64_t ram_size);
 /* Destroys devices, last first, and fails the process when a handle stays open. */
 void fake_free(struct machine *machine);
 

@@ -3,11 +3,44 @@
 
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
 
 #include "proto/le.h"
+
+static const struct mini_layout pci_layout = {
+    .device_select = VIRTIO_PCI_COMMON_DFSELECT,
+    .device_features = VIRTIO_PCI_COMMON_DF,
+    .driver_select = VIRTIO_PCI_COMMON_GFSELECT,
+    .driver_features = VIRTIO_PCI_COMMON_GF,
+    .status = VIRTIO_PCI_COMMON_STATUS,
+    .queue_select = VIRTIO_PCI_COMMON_Q_SELECT,
+    .queue_size = VIRTIO_PCI_COMMON_Q_SIZE,
+    .queue_enable = VIRTIO_PCI_COMMON_Q_ENABLE,
+    .desc = VIRTIO_PCI_COMMON_Q_DESCLO,
+    .avail = VIRTIO_PCI_COMMON_Q_AVAILLO,
+    .used = VIRTIO_PCI_COMMON_Q_USEDLO,
+    .status_len = 1,
+    .queue_len = 2,
+};
+
+static const struct mini_layout mmio_layout = {
+    .device_select = VIRTIO_MMIO_DEVICE_FEATURES_SEL,
+    .device_features = VIRTIO_MMIO_DEVICE_FEATURES,
+    .driver_select = VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+    .driver_features = VIRTIO_MMIO_DRIVER_FEATURES,
+    .status = VIRTIO_MMIO_STATUS,
+    .queue_select = VIRTIO_MMIO_QUEUE_SEL,
+    .queue_size = VIRTIO_MMIO_QUEUE_NUM,
+    .queue_enable = VIRTIO_MMIO_QUEUE_READY,
+    .desc = VIRTIO_MMIO_QUEUE_DESC_LOW,
+    .avail = VIRTIO_MMIO_QUEUE_AVAIL_LOW,
+    .used = VIRTIO_MMIO_QUEUE_USED_LOW,
+    .status_len = 4,
+    .queue_len = 4,
+};
 
 /* Vector I of slot S sends this data. */
 static uint32_t msi_data(const struct mini *mini, unsigned vector)
@@ -76,9 +109,29 @@ static void probe(struct mini *mini)
 	}
 }
 
+static bool find_mmio(struct mini *mini, uint16_t id, unsigned n)
+{
+	for (unsigned i = 0; i < mini->m->n_places; i++) {
+		uint64_t at = LAYOUT_PV_DEVICES + i * LAYOUT_PV_DEVICE_SIZE;
+
+		if (fake_read(mini->m, at + VIRTIO_MMIO_MAGIC_VALUE, 4) != 0x74726976 ||
+		    fake_read(mini->m, at + VIRTIO_MMIO_VERSION, 4) != 2 ||
+		    fake_read(mini->m, at + VIRTIO_MMIO_DEVICE_ID, 4) != id || n--)
+			continue;
+		mini->layout = &mmio_layout;
+		mini->common = at;
+		mini->config = at + VIRTIO_MMIO_CONFIG;
+		mini->line = LAYOUT_PV_FIRST_LINE + i;
+		return true;
+	}
+	return false;
+}
+
 bool mini_find(struct mini *mini, struct machine *m, uint16_t id, unsigned n, uint64_t heap)
 {
-	*mini = (struct mini){.m = m, .heap = heap};
+	*mini = (struct mini){.m = m, .heap = heap, .layout = &pci_layout};
+	if (m->engine.ops->platform == ENGINE_PV)
+		return find_mmio(mini, id, n);
 	for (; mini->slot < 32; mini->slot++) {
 		if (fake_read(m, reg(mini, 0), 4) != (0x1af4u | (0x1040u + id) << 16) || n--)
 			continue;
@@ -90,22 +143,25 @@ bool mini_find(struct mini *mini, struct machine *m, uint16_t id, unsigned n, ui
 
 uint8_t mini_status(struct mini *mini)
 {
-	return (uint8_t)fake_read(mini->m, mini->common + VIRTIO_PCI_COMMON_STATUS, 1);
+	return (uint8_t)fake_read(mini->m, mini->common + mini->layout->status,
+				  mini->layout->status_len);
 }
 
 void mini_set_status(struct mini *mini, uint8_t status)
 {
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_STATUS, status, 1);
+	fake_write(mini->m, mini->common + mini->layout->status, status,
+		   mini->layout->status_len);
 }
 
 uint64_t mini_offered(struct mini *mini)
 {
+	const struct mini_layout *l = mini->layout;
 	uint64_t low;
 
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_DFSELECT, 0, 4);
-	low = fake_read(mini->m, mini->common + VIRTIO_PCI_COMMON_DF, 4);
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_DFSELECT, 1, 4);
-	return low | fake_read(mini->m, mini->common + VIRTIO_PCI_COMMON_DF, 4) << 32;
+	fake_write(mini->m, mini->common + l->device_select, 0, 4);
+	low = fake_read(mini->m, mini->common + l->device_features, 4);
+	fake_write(mini->m, mini->common + l->device_select, 1, 4);
+	return low | fake_read(mini->m, mini->common + l->device_features, 4) << 32;
 }
 
 static bool is_reset(void *context)
@@ -122,11 +178,13 @@ bool mini_negotiate(struct mini *mini, uint64_t wanted)
 		return false;
 	mini_set_status(mini, before);
 	for (unsigned i = 0; i < 2; i++) {
-		fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_GFSELECT, i, 4);
-		fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_GF, wanted >> 32 * i, 4);
+		fake_write(mini->m, mini->common + mini->layout->driver_select, i, 4);
+		fake_write(mini->m, mini->common + mini->layout->driver_features,
+			   wanted >> 32 * i, 4);
 	}
 	mini_set_status(mini, before | VIRTIO_CONFIG_S_FEATURES_OK);
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_MSIX, 0, 2);
+	if (!mini->line)
+		fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_MSIX, 0, 2);
 	mini->indirect = wanted >> VIRTIO_RING_F_INDIRECT_DESC & 1;
 	return mini_status(mini) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
@@ -154,18 +212,20 @@ static void put64(struct mini *mini, unsigned field, uint64_t value)
 void mini_queue(struct mini *mini, unsigned index)
 {
 	struct mini_queue *q = &mini->queues[index];
+	const struct mini_layout *l = mini->layout;
 
 	*q = (struct mini_queue){.size = MINI_SIZE};
 	q->desc = mini_alloc(mini, 16 * q->size);
 	q->avail = mini_alloc(mini, 6 + 2 * q->size);
 	q->used = mini_alloc(mini, 6 + 8 * q->size);
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_Q_SELECT, index, 2);
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_Q_SIZE, q->size, 2);
-	put64(mini, VIRTIO_PCI_COMMON_Q_DESCLO, q->desc);
-	put64(mini, VIRTIO_PCI_COMMON_Q_AVAILLO, q->avail);
-	put64(mini, VIRTIO_PCI_COMMON_Q_USEDLO, q->used);
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_Q_MSIX, index + 1, 2);
-	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	fake_write(mini->m, mini->common + l->queue_select, index, l->queue_len);
+	fake_write(mini->m, mini->common + l->queue_size, q->size, l->queue_len);
+	put64(mini, l->desc, q->desc);
+	put64(mini, l->avail, q->avail);
+	put64(mini, l->used, q->used);
+	if (!mini->line)
+		fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_Q_MSIX, index + 1, 2);
+	fake_write(mini->m, mini->common + l->queue_enable, 1, l->queue_len);
 }
 
 void mini_ready(struct mini *mini)
@@ -241,9 +301,26 @@ void mini_kick(struct mini *mini, unsigned index)
 {
 	uint64_t off;
 
+	if (mini->line) {
+		fake_write(mini->m, mini->common + VIRTIO_MMIO_QUEUE_NOTIFY, index, 4);
+		return;
+	}
 	fake_write(mini->m, mini->common + VIRTIO_PCI_COMMON_Q_SELECT, index, 2);
 	off = fake_read(mini->m, mini->common + VIRTIO_PCI_COMMON_Q_NOFF, 2);
 	fake_write(mini->m, mini->notify + off * mini->notify_step, index, 2);
+}
+
+/* What an interrupt handler does: note what for, and acknowledge. */
+static void take_interrupts(struct mini *mini)
+{
+	while (mini->line && (mini->m->lines >> mini->line & 1)) {
+		uint64_t at = mini->common + VIRTIO_MMIO_INTERRUPT_STATUS;
+		uint64_t status = fake_read(mini->m, at, 4);
+
+		mini->queue_interrupts += status & VIRTIO_MMIO_INT_VRING;
+		mini->config_interrupts += (status & VIRTIO_MMIO_INT_CONFIG) != 0;
+		fake_write(mini->m, mini->common + VIRTIO_MMIO_INTERRUPT_ACK, status, 4);
+	}
 }
 
 struct waiting {
@@ -274,6 +351,7 @@ uint32_t mini_wait(struct mini *mini, unsigned index)
 
 	if (!fake_until(mini->m, used_moved, &w))
 		return UINT32_MAX;
+	take_interrupts(mini);
 	at = q->used + 4 + 8 * (q->seen++ % q->size);
 	/* Of what comes next we want to hear again. */
 	le16_put(mini_at(mini, q->avail + 4 + 2 * q->size), q->seen);
@@ -292,6 +370,9 @@ unsigned mini_interrupts(struct mini *mini, unsigned vector)
 {
 	unsigned n = 0;
 
+	take_interrupts(mini);
+	if (mini->line)
+		return vector ? mini->queue_interrupts : mini->config_interrupts;
 	for (unsigned i = 0; i < mini->m->n_msis && i < FAKE_MSIS; i++)
 		n += mini->m->msis[i].data == msi_data(mini, vector);
 	return n;

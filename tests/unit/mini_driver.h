@@ -5,9 +5,9 @@
 #include "fake_machine.h"
 
 /*
- * The guest's half of virtio over PCI, as small as it can be: finds the device through
- * ECAM, maps it, negotiates, and works split queues in the fake machine's RAM. Only what a
- * guest could see and do.
+ * The guest's half of virtio, as small as it can be: finds the device through ECAM, or among
+ * the places of a paravirtual machine, maps it, negotiates, and works split queues in the fake
+ * machine's RAM. Only what a guest could see and do.
  */
 #define MINI_QUEUES 5u
 #define MINI_SIZE   16u
@@ -23,11 +23,21 @@ struct mini_queue {
 	uint16_t next_desc, next_avail, seen;
 };
 
+/* Where a transport has its registers, and how wide they are. */
+struct mini_layout {
+	unsigned device_select, device_features, driver_select, driver_features, status;
+	unsigned queue_select, queue_size, queue_enable, desc, avail, used;
+	unsigned status_len, queue_len;
+};
+
 struct mini {
 	struct machine *m;
-	unsigned slot;
+	const struct mini_layout *layout;
+	unsigned slot;                              /* on the PCI bus */
+	unsigned line;                              /* over MMIO; 0: not */
+	unsigned config_interrupts, queue_interrupts; /* over MMIO: taken note of */
 	uint64_t heap;                              /* gpa of memory not yet used */
-	uint64_t common, isr, config, notify, msix; /* gpa */
+	uint64_t common, isr, config, notify, msix; /* gpa; over MMIO common and config */
 	uint32_t notify_step;
 	bool indirect;
 	struct mini_queue queues[MINI_QUEUES];
@@ -60,7 +70,7 @@ bool mini_used(struct mini *mini, unsigned index);
 /* add, kick and wait. */
 uint32_t mini_do(struct mini *mini, unsigned index, const struct mini_seg *segs, unsigned n_out,
 		 unsigned n_in);
-/* How often vector VECTOR has been signalled. */
+/* How often vector VECTOR has been signalled; over MMIO all queues' count as one. */
 unsigned mini_interrupts(struct mini *mini, unsigned vector);
 
 #endif

@@ -212,6 +212,8 @@ static void test_life(void)
 	ends("show web1", 0);
 	holds(out, "100 MiB of the guest, 5 MiB of the monitor");
 	holds(out, "2 min 5 s");
+	holds(out, "kvm (auto: so it is)");
+	holds(out, "tracking    counting");
 	ends("pause web1", 0);
 	CU_ASSERT_STRING_EQUAL(out, "web1 paused\n");
 	ends("show web1 --json", 0);

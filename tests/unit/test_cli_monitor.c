@@ -185,6 +185,8 @@ static void show(struct control_client *client, uint32_t id)
 	show.guest = m.guest;
 	show.state = m.state;
 	show.engine = "kvm";
+	show.engine_why = "auto: so it is";
+	show.tracking = "counting";
 	show.pid = (uint32_t)getpid();
 	show.epoch = 3;
 	show.owner = "here";

@@ -42,7 +42,7 @@ static void test_defaults(void)
 	Segue__Guest *g = good(MINIMAL, "web1.yaml");
 
 	CU_ASSERT_STRING_EQUAL(g->name, "web1");
-	CU_ASSERT_STRING_EQUAL(g->engine, "kvm");
+	CU_ASSERT_STRING_EQUAL(g->engine, "auto");
 	CU_ASSERT_STRING_EQUAL(g->cpu_model, "x86-64-v2");
 	CU_ASSERT_EQUAL(g->cpus, 1);
 	CU_ASSERT_EQUAL(g->memory, 512ull << 20);
@@ -131,7 +131,8 @@ static void test_keys(void)
 	bad("name: a\nkernel: {image: k}\n",
 	    "web1.yaml:1: memory: missing; for example \"512M\"");
 	bad("name: a\nmemory: 4M\nkernel:\n  initrd: i\n",
-	    "web1.yaml:3: kernel.image: missing; the path of a bzImage");
+	    "web1.yaml:3: kernel.image: missing; the path of a bzImage or, for engine pv, "
+	    "an ELF file");
 	bad(MINIMAL "disks:\n- {path: a}\n- readonly: true\n",
 	    "web1.yaml:7: disks[1].path: missing; the path of a raw image");
 }
@@ -165,7 +166,7 @@ static void test_values(void)
 	bad("name: ../x\nmemory: 4M\nkernel: {image: k}\n",
 	    "web1.yaml:1: name: \"../x\" will not do: 1 to 63 of a-z, 0-9 and -, not beginning "
 	    "with -");
-	bad(MINIMAL "engine: xen\n", "web1.yaml:5: engine: unknown \"xen\"; use \"kvm\"");
+	bad(MINIMAL "engine: xen\n", "web1.yaml:5: engine: unknown \"xen\"; use \"auto\"");
 	bad(MINIMAL "cpu:\n  model: x86-64-v5\n",
 	    "web1.yaml:6: cpu.model: unknown \"x86-64-v5\"; did you mean \"x86-64-v2\"?");
 	bad(MINIMAL "cpu: {count: 0}\n", "web1.yaml:5: cpu.count: \"0\" is not 1 to 8");
@@ -181,6 +182,25 @@ static void test_values(void)
 	    "web1.yaml:2: memory: 2T is not 4M to 1T");
 	bad("name: a\nmemory: 99999999999999999999T\nkernel: {image: k}\n",
 	    "web1.yaml:2: memory: 99999999999999999999T is not 4M to 1T");
+}
+
+static void test_engines(void)
+{
+	Segue__Guest *g = good(MINIMAL "engine: pv\ncpu: {model: host}\n", "web1.yaml");
+
+	CU_ASSERT_STRING_EQUAL(g->engine, "pv");
+	CU_ASSERT_STRING_EQUAL(g->cpu_model, "host");
+	config_free(g);
+	bad(MINIMAL "engine: pv\ncpu:\n  count: 2\n",
+	    "web1.yaml:7: cpu.count: 2, but engine pv runs one vCPU");
+	bad(MINIMAL "engine: pv\ncpu:\n  model: x86-64-v3\n",
+	    "web1.yaml:7: cpu.model: engine pv shows the host's processor: only \"host\"");
+	bad("name: a\nmemory: 512G\nengine: pv\nkernel: {image: k}\n",
+	    "web1.yaml:2: memory: 512G is more than the 254G that engine pv can give");
+	/* Which it will be is not known yet. */
+	g = good(MINIMAL "engine: auto\ncpu: {count: 2}\n", "web1.yaml");
+	CU_ASSERT_STRING_EQUAL(g->engine, "auto");
+	config_free(g);
 }
 
 static void test_devices(void)
@@ -241,6 +261,7 @@ int main(void)
 	CU_add_test(s, "keys unknown, twice, missing", test_keys);
 	CU_add_test(s, "values of the wrong shape", test_shapes);
 	CU_add_test(s, "values out of range", test_values);
+	CU_add_test(s, "what an engine cannot give", test_engines);
 	CU_add_test(s, "disks and networks", test_devices);
 	CU_add_test(s, "files", test_load);
 	CU_basic_run_tests();

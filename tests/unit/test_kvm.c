@@ -226,13 +226,16 @@ static void test_notify(void)
 		   0xe6, 0x99,                         /* out %al, $0x99 */
 		   0x89, 0x03);                        /* mov %eax, (%rbx) */
 	CU_ASSERT_EQUAL_FATAL(guest_boot(&g), 0);
-	CU_ASSERT_EQUAL(g.ops->notify_add(g.engine, LAYOUT_PCI_WINDOW, 0, event), 0);
-	CU_ASSERT_EQUAL(g.ops->notify_add(g.engine, LAYOUT_PCI_WINDOW, 0, event), -EEXIST);
+	CU_ASSERT_EQUAL(g.ops->notify_add(g.engine, LAYOUT_PCI_WINDOW, 0, NOTIFY_ANY, event),
+			0);
+	CU_ASSERT_EQUAL(g.ops->notify_add(g.engine, LAYOUT_PCI_WINDOW, 0, NOTIFY_ANY, event),
+			-EEXIST);
 	guest_run(&g, 0, &exit);
 	CU_ASSERT_EQUAL_FATAL(exit.kind, VCPU_EXIT_PIO);
 	CU_ASSERT_EQUAL(read(event, &count, sizeof(count)), 8);
 	CU_ASSERT_EQUAL(count, 2);
-	CU_ASSERT_EQUAL(g.ops->notify_remove(g.engine, LAYOUT_PCI_WINDOW, 0, event), 0);
+	CU_ASSERT_EQUAL(g.ops->notify_remove(g.engine, LAYOUT_PCI_WINDOW, 0, NOTIFY_ANY, event),
+			0);
 	guest_run(&g, 0, &exit);
 	CU_ASSERT_EQUAL(exit.kind, VCPU_EXIT_MMIO);
 	CU_ASSERT_EQUAL(exit.address, LAYOUT_PCI_WINDOW);

@@ -135,6 +135,21 @@ static void test_two_slots(void)
 	ram_destroy(ram);
 }
 
+static void test_flat(void)
+{
+	struct ram *ram = NULL;
+	const struct ram_slot *slots;
+
+	CU_ASSERT_EQUAL_FATAL(ram_create_flat(5 * GIB, &ram, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(ram_slots(ram, &slots), 1);
+	CU_ASSERT_EQUAL(slots[0].gpa, 0);
+	CU_ASSERT_EQUAL(slots[0].size, 5 * GIB);
+	CU_ASSERT_PTR_EQUAL(ram_at(ram, 3 * GIB - 1, 2), ram_base(ram) + 3 * GIB - 1);
+	CU_ASSERT_PTR_NULL(ram_at(ram, 5 * GIB, 1));
+	ram_destroy(ram);
+	CU_ASSERT_EQUAL(ram_create_flat(2 * MIB + 4096, &ram, NULL), -EINVAL);
+}
+
 static void test_bounds(void)
 {
 	struct ram *ram = make(2 * MIB);
@@ -265,6 +280,7 @@ int main(void)
 	CU_ADD_TEST(suite, test_one_slot);
 	CU_ADD_TEST(suite, test_small_pages);
 	CU_ADD_TEST(suite, test_two_slots);
+	CU_ADD_TEST(suite, test_flat);
 	CU_ADD_TEST(suite, test_bounds);
 	CU_ADD_TEST(suite, test_marks);
 	CU_ADD_TEST(suite, test_high_marks);

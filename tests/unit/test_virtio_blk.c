@@ -520,6 +520,7 @@ static void test_open_errors(void)
 	fake_free(m);
 	/* No bus to put it on: everything is taken back. */
 	m = fake_new(RAM_BYTES);
+	m->refuse_place = true;
 	disk.path = path;
 	err = (struct error){0};
 	CU_ASSERT_EQUAL(virtio_blk_add(m, &disk, 0, &err), -ENODEV);

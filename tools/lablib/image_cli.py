@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import debian, image
+from . import debian, guest_kernel, image
 
 EPILOG = """\
 examples:
@@ -40,7 +40,8 @@ def cmd_kernel(args):
 
 def cmd_initramfs(args):
     packages = ["redis-server", "redis-tools"] if args.redis else []
-    image.initramfs(args.output, debian.kernel(args.kernel), packages + args.package, args.add,
+    kernel = guest_kernel.NoModules if args.kernel == "pv" else debian.kernel(args.kernel)
+    image.initramfs(args.output, kernel, packages + args.package, args.add,
                     args.module, args.full, args.compress)
 
 
@@ -63,8 +64,9 @@ def parser():
 
     each = sub.add_parser("initramfs", help="an initramfs with busybox and what you name")
     _content(each)
-    each.add_argument("--kernel", choices=sorted(debian.KERNELS), default="cloud",
-                      help="whose modules go in (default: cloud)")
+    each.add_argument("--kernel", choices=sorted([*debian.KERNELS, "pv"]),
+                      default="cloud", help="whose modules go in (default: cloud); pv, of "
+                      "tools/guest-kernel, has none")
     each.add_argument("--redis", action="store_true", help="a Redis server and its tools")
     each.add_argument("--module", action="append", default=[], metavar="NAME")
     each.add_argument("--compress", choices=("lz4", "gzip", "none"), default="lz4")

@@ -229,11 +229,13 @@ static void line(const char *key, const char *value)
 		printf("%-12s%s\n", key, output_clean(clean, sizeof(clean), value));
 }
 
-static void print_guest(const Segue__Guest *guest)
+static void print_guest(const Segue__Guest *guest, const char *engine)
 {
+	/* A paravirtual guest runs on the processor as it is, whatever its file says. */
+	const char *model = strcmp(engine, "pv") ? guest->cpu_model : "host";
 	char buf[128], size[UNITS_MAX];
 
-	snprintf(buf, sizeof(buf), "%u, %.64s", guest->cpus, guest->cpu_model);
+	snprintf(buf, sizeof(buf), "%u, %.64s", guest->cpus, model);
 	line("cpus", buf);
 	line("memory", units_size(size, guest->memory));
 	if (guest->kernel) {
@@ -257,6 +259,16 @@ static void print_guest(const Segue__Guest *guest)
 	}
 }
 
+static void print_engine(const Segue__ShowReply *show)
+{
+	char buf[256];
+
+	snprintf(buf, sizeof(buf), "%.32s%s%.120s%s", show->engine, *show->engine_why ? " (" : "",
+		 show->engine_why, *show->engine_why ? ")" : "");
+	line("engine", buf);
+	line("tracking", show->tracking);
+}
+
 static void print_show(const char *name, const Segue__ShowReply *show)
 {
 	char buf[256], a[UNITS_MAX], b[UNITS_MAX];
@@ -265,9 +277,9 @@ static void print_show(const char *name, const Segue__ShowReply *show)
 	line("state", output_state(buf, sizeof(buf), show->state));
 	line("doubt", show->doubt);
 	line("listens", show->listen);
-	line("engine", show->engine);
+	print_engine(show);
 	if (show->guest)
-		print_guest(show->guest);
+		print_guest(show->guest, show->engine);
 	snprintf(buf, sizeof(buf), "%s of the guest, %s of the monitor",
 		 units_size(a, show->memory_resident), units_size(b, show->overhead_resident));
 	line("resident", buf);

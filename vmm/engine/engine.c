@@ -5,6 +5,7 @@
 
 static const struct engine_ops *const engines[] = {
 	&engine_kvm,
+	&engine_pv,
 };
 
 const struct engine_ops *engine_find(const char *name)

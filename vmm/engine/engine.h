@@ -25,7 +25,10 @@ enum vcpu_exit_kind {
 	VCPU_EXIT_PIO,      /* port access: fill or take .data, then run again */
 	VCPU_EXIT_MMIO,     /* the same for a memory address */
 	VCPU_EXIT_SHUTDOWN, /* triple fault: the guest asks for a reset */
+	VCPU_EXIT_OFF,      /* the guest has switched itself off */
+	VCPU_EXIT_PANICKED, /* its kernel has panicked and stands still; .error.text: its words */
 	VCPU_EXIT_FAILED,   /* this vCPU cannot go on; .error says why */
+	/* Run again after one of OFF to FAILED, here or after a move, it gives the same again. */
 };
 
 struct vcpu_exit {
@@ -38,12 +41,17 @@ struct vcpu_exit {
 	struct error error;
 };
 
-/* Where the boot processor starts: the 64-bit entry of the Linux boot protocol. */
+/*
+ * Where the boot processor starts. Under kvm: the 64-bit entry of the Linux boot protocol.
+ * Under pv: as guest/abi.h says; the engine fills in xsave_size of the boot structure.
+ */
 struct boot_state {
-	uint64_t entry;      /* gpa of the first instruction, paging on, identity mapped */
-	uint64_t boot_params; /* gpa, goes in RSI */
-	uint64_t page_table; /* gpa of the PML4 */
-	uint64_t gdt;        /* gpa of a GDT with code 0x10 and data 0x18 */
+	uint64_t entry;       /* gpa (pv: va) of the first instruction; kvm: identity mapped */
+	uint64_t boot_params; /* gpa; kvm: goes in RSI; pv: of struct segue_pv_boot */
+	uint64_t page_table;  /* kvm: gpa of the PML4 */
+	uint64_t gdt;         /* kvm: gpa of a GDT with code 0x10 and data 0x18 */
+	uint64_t stack;       /* pv: gpa of the end of the first stack */
+	uint64_t vcpu_page;   /* pv: gpa of struct segue_pv_vcpu, a page of its own */
 };
 
 struct engine_config {
@@ -51,8 +59,18 @@ struct engine_config {
 	struct ram *ram;
 };
 
+/* What stands around the vCPUs, and thus what a kernel must be made for. */
+enum engine_platform {
+	ENGINE_PC, /* PCI, ACPI, an IOAPIC; RAM makes room for devices below 4 GiB */
+	ENGINE_PV, /* guest/abi.h; lines instead of GSIs, RAM in one piece from 0 up */
+};
+
+/* Any value written signals. */
+#define NOTIFY_ANY (-1)
+
 struct engine_ops {
 	const char *name;
+	enum engine_platform platform;
 
 	/*
 	 * Can this host run guests this way? 0; or a negative errno with one line that says
@@ -83,16 +101,22 @@ struct engine_ops {
 	/* Makes vcpu_run() return soon, also one that is about to begin. Any thread. */
 	void (*vcpu_kick)(struct vcpu *vcpu);
 
-	/* Interrupts; any thread. LEVEL is for level-triggered lines of the IOAPIC. */
+	/*
+	 * Interrupts; any thread. LEVEL is for level-triggered lines, of the IOAPIC or of
+	 * guest/abi.h; the line of its power button is only ever raised. ENGINE_PV has no MSI.
+	 */
 	int (*set_irq)(struct engine *engine, unsigned gsi, bool level);
 	int (*signal_msi)(struct engine *engine, uint64_t address, uint32_t data);
 
 	/*
-	 * A guest write of LEN bytes (0: any length) at GPA signals EVENTFD instead of
-	 * leaving vcpu_run(). Machine lock held. The engine does not own the descriptor.
+	 * A guest write of LEN bytes (0: any length, only with NOTIFY_ANY) of VALUE at GPA
+	 * signals EVENTFD instead of leaving vcpu_run(). Machine lock held. The engine does
+	 * not own the descriptor.
 	 */
-	int (*notify_add)(struct engine *engine, uint64_t gpa, unsigned len, int eventfd);
-	int (*notify_remove)(struct engine *engine, uint64_t gpa, unsigned len, int eventfd);
+	int (*notify_add)(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+			  int eventfd);
+	int (*notify_remove)(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+			     int eventfd);
 
 	/*
 	 * All guest-visible state of processors and interrupt controllers, as packed protobuf.
@@ -123,6 +147,8 @@ struct engine_ops {
 	int (*dirty_start)(struct engine *engine, struct error *err);
 	int (*dirty_harvest)(struct engine *engine, uint64_t *words, struct error *err);
 	int (*dirty_stop)(struct engine *engine);
+	/* By what writes are, or would be, tracked; a few words for people. */
+	const char *(*dirty_words)(const struct engine *engine);
 };
 
 struct engine {
@@ -135,6 +161,7 @@ struct vcpu {
 };
 
 extern const struct engine_ops engine_kvm;
+extern const struct engine_ops engine_pv;
 
 /* The engine of that name, or NULL. */
 const struct engine_ops *engine_find(const char *name);

@@ -8,8 +8,8 @@
 #include "vmm/machine.h"
 
 /*
- * The virtio devices. Each is built, put on the PCI bus (pci_host_add() comes first) and
- * added to the machine, which owns it from then on. Loop thread, before the sandbox closes:
+ * The virtio devices. Each is built, put on the machine's bus (where that is PCI,
+ * pci_host_add() comes first) and added to the machine, which owns it from then on. Loop thread, before the sandbox closes:
  * they open what they need here.
  */
 

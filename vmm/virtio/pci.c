@@ -24,7 +24,7 @@ static void signal_queue(struct virtio *v, unsigned index)
 {
 	struct virtio_pci *pci = pci_from(v);
 
-	pci->isr |= ISR_QUEUE;
+	pci->registers.isr |= VIRTIO_ISR_QUEUE;
 	msix_raise(&pci->msix, pci->queue_vectors[index]);
 }
 
@@ -32,7 +32,7 @@ static void signal_config(struct virtio *v)
 {
 	struct virtio_pci *pci = pci_from(v);
 
-	pci->isr |= ISR_CONFIG;
+	pci->registers.isr |= VIRTIO_ISR_CONFIG;
 	msix_raise(&pci->msix, pci->config_vector);
 }
 
@@ -40,9 +40,7 @@ static void transport_reset(struct virtio *v)
 {
 	struct virtio_pci *pci = pci_from(v);
 
-	pci->device_feature_select = pci->driver_feature_select = 0;
-	pci->queue_select = 0;
-	pci->isr = 0;
+	registers_reset(&pci->registers);
 	pci->config_vector = VIRTIO_MSI_NO_VECTOR;
 	for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
 		pci->queue_vectors[i] = VIRTIO_MSI_NO_VECTOR;
@@ -64,13 +62,14 @@ static void notify_move(struct virtio_pci *pci, uint64_t gpa)
 		int fd = pci->v->kicks[i].fd;
 
 		if (pci->notify_at[i])
-			engine->ops->notify_remove(engine, pci->notify_at[i], 0, fd);
+			engine->ops->notify_remove(engine, pci->notify_at[i], 0, NOTIFY_ANY,
+						   fd);
 		pci->notify_at[i] = 0;
 		if (!gpa)
 			continue;
 		gpa += i ? BAR_NOTIFY_STEP : BAR_NOTIFY;
 		/* An engine that cannot: then the write comes to notify_write(). */
-		if (engine->ops->notify_add(engine, gpa, 0, fd) == 0)
+		if (engine->ops->notify_add(engine, gpa, 0, NOTIFY_ANY, fd) == 0)
 			pci->notify_at[i] = gpa;
 	}
 }
@@ -150,13 +149,13 @@ static void transport_save(struct virtio *v, Segue__Virtio *message)
 	for (unsigned i = 0; i < v->n_queues; i++)
 		pci->saved_vectors[i] = pci->queue_vectors[i];
 	state->function = &pci->saved_function;
-	state->device_feature_select = pci->device_feature_select;
-	state->driver_feature_select = pci->driver_feature_select;
-	state->queue_select = pci->queue_select;
+	state->device_feature_select = pci->registers.device_feature_select;
+	state->driver_feature_select = pci->registers.driver_feature_select;
+	state->queue_select = pci->registers.queue_select;
 	state->config_vector = pci->config_vector;
 	state->n_queue_vectors = v->n_queues;
 	state->queue_vectors = pci->saved_vectors;
-	state->isr = pci->isr;
+	state->isr = pci->registers.isr;
 	message->pci = state;
 }
 
@@ -174,10 +173,10 @@ static int transport_load(struct virtio *v, const Segue__Virtio *message, struct
 		r = msix_load(&pci->msix, state->function, err);
 	if (r < 0)
 		return r;
-	pci->device_feature_select = state->device_feature_select;
-	pci->driver_feature_select = state->driver_feature_select;
-	pci->queue_select = (uint16_t)state->queue_select;
-	pci->isr = (uint8_t)(state->isr & (ISR_QUEUE | ISR_CONFIG));
+	pci->registers.device_feature_select = state->device_feature_select;
+	pci->registers.driver_feature_select = state->driver_feature_select;
+	pci->registers.queue_select = (uint16_t)state->queue_select;
+	pci->registers.isr = (uint8_t)(state->isr & VIRTIO_ISR_ALL);
 	pci->config_vector = virtio_pci_vector(pci, state->config_vector);
 	for (unsigned i = 0; i < v->n_queues; i++)
 		pci->queue_vectors[i] = virtio_pci_vector(pci, state->queue_vectors[i]);

@@ -4,7 +4,7 @@
 
 #include "vmm/devices/msix.h"
 #include "vmm/devices/pci.h"
-#include "vmm/virtio/virtio.h"
+#include "vmm/virtio/registers.h"
 
 /* What the two files of the PCI transport share: pci.c, and pci_bar.c with the registers. */
 #define VIRTIO_PCI_BAR      0u
@@ -18,19 +18,14 @@
 #define BAR_NOTIFY      0x3000u
 #define BAR_NOTIFY_STEP 4u /* from one queue's to the next */
 
-#define ISR_QUEUE  1u
-#define ISR_CONFIG 2u
-
 struct virtio_pci {
 	struct pci_function function;
 	struct msix msix;
 	struct virtio *v;
 	unsigned window; /* offset of the PCI configuration access capability */
-	uint32_t device_feature_select, driver_feature_select;
-	uint16_t queue_select;
+	struct virtio_registers registers;
 	uint16_t config_vector;
 	uint16_t queue_vectors[VIRTIO_QUEUES];
-	uint8_t isr;
 	uint64_t notify_at[VIRTIO_QUEUES]; /* gpa the engine listens at; 0: it does not */
 	/* What a message under construction points to. */
 	Segue__VirtioPci saved;

@@ -14,23 +14,19 @@ uint16_t virtio_pci_vector(const struct virtio_pci *pci, uint32_t vector)
 	return vector < pci->msix.count ? (uint16_t)vector : VIRTIO_MSI_NO_VECTOR;
 }
 
-static struct virtq *selected(struct virtio_pci *pci)
-{
-	return pci->queue_select < pci->v->n_queues ? &pci->v->queues[pci->queue_select] : NULL;
-}
-
 static void image_queue(struct virtio_pci *pci, uint8_t *image)
 {
-	const struct virtq *q = selected(pci);
+	const struct virtq *q = registers_queue(&pci->registers, pci->v);
+	unsigned select = pci->registers.queue_select;
 
 	/* Size 0 says that there is no such queue. */
 	le16_put(image + VIRTIO_PCI_COMMON_Q_MSIX, VIRTIO_MSI_NO_VECTOR);
 	if (!q)
 		return;
 	le16_put(image + VIRTIO_PCI_COMMON_Q_SIZE, q->size);
-	le16_put(image + VIRTIO_PCI_COMMON_Q_MSIX, pci->queue_vectors[pci->queue_select]);
+	le16_put(image + VIRTIO_PCI_COMMON_Q_MSIX, pci->queue_vectors[select]);
 	le16_put(image + VIRTIO_PCI_COMMON_Q_ENABLE, q->enabled);
-	le16_put(image + VIRTIO_PCI_COMMON_Q_NOFF, pci->queue_select);
+	le16_put(image + VIRTIO_PCI_COMMON_Q_NOFF, (uint16_t)select);
 	le64_put(image + VIRTIO_PCI_COMMON_Q_DESCLO, q->desc);
 	le64_put(image + VIRTIO_PCI_COMMON_Q_AVAILLO, q->avail);
 	le64_put(image + VIRTIO_PCI_COMMON_Q_USEDLO, q->used);
@@ -39,22 +35,19 @@ static void image_queue(struct virtio_pci *pci, uint8_t *image)
 /* The whole structure as it reads now: a guest may then read any part of it. */
 static void common_image(struct virtio_pci *pci, uint8_t image[COMMON_SIZE])
 {
+	const struct virtio_registers *registers = &pci->registers;
 	const struct virtio *v = pci->v;
 
 	memset(image, 0, COMMON_SIZE);
-	le32_put(image + VIRTIO_PCI_COMMON_DFSELECT, pci->device_feature_select);
-	if (pci->device_feature_select < 2)
-		le32_put(image + VIRTIO_PCI_COMMON_DF,
-			 (uint32_t)(v->offered >> 32 * pci->device_feature_select));
-	le32_put(image + VIRTIO_PCI_COMMON_GFSELECT, pci->driver_feature_select);
-	if (pci->driver_feature_select < 2)
-		le32_put(image + VIRTIO_PCI_COMMON_GF,
-			 (uint32_t)(v->features >> 32 * pci->driver_feature_select));
+	le32_put(image + VIRTIO_PCI_COMMON_DFSELECT, registers->device_feature_select);
+	le32_put(image + VIRTIO_PCI_COMMON_DF, registers_offered(registers, v));
+	le32_put(image + VIRTIO_PCI_COMMON_GFSELECT, registers->driver_feature_select);
+	le32_put(image + VIRTIO_PCI_COMMON_GF, registers_taken(registers, v));
 	le16_put(image + VIRTIO_PCI_COMMON_MSIX, pci->config_vector);
 	le16_put(image + VIRTIO_PCI_COMMON_NUMQ, (uint16_t)v->n_queues);
 	image[VIRTIO_PCI_COMMON_STATUS] = v->status;
 	image[VIRTIO_PCI_COMMON_CFGGENERATION] = v->generation;
-	le16_put(image + VIRTIO_PCI_COMMON_Q_SELECT, pci->queue_select);
+	le16_put(image + VIRTIO_PCI_COMMON_Q_SELECT, (uint16_t)registers->queue_select);
 	image_queue(pci, image);
 }
 
@@ -68,44 +61,32 @@ static void common_read(struct virtio_pci *pci, uint64_t offset, uint8_t *data, 
 	memcpy(data, image + offset, len);
 }
 
-/* One half, or with LEN 8 the whole, of a ring's address. */
-static void put_address(uint64_t *address, bool high, uint64_t value, unsigned len)
-{
-	if (len == 8 && !high)
-		*address = value;
-	else if (len == 4 && high)
-		*address = (*address & 0xffffffffull) | value << 32;
-	else if (len == 4)
-		*address = (*address & ~0xffffffffull) | value;
-}
-
-/* Fields of the selected queue that stand still once it is enabled. */
 static void queue_write(struct virtio_pci *pci, unsigned offset, uint64_t value, unsigned len)
 {
-	struct virtq *q = selected(pci);
+	const struct virtio_registers *registers = &pci->registers;
 
-	if (!q || q->enabled)
-		return;
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_Q_SIZE:
-		if (value <= VIRTQ_SIZE)
-			q->size = (uint16_t)value;
+		registers_queue_set(registers, pci->v, QUEUE_SIZE, false, value, len);
 		break;
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
-		if (value == 1)
-			virtio_enable_queue(pci->v, pci->queue_select);
+		if (value == 1 && registers_queue(registers, pci->v))
+			virtio_enable_queue(pci->v, registers->queue_select);
 		break;
 	case VIRTIO_PCI_COMMON_Q_DESCLO:
 	case VIRTIO_PCI_COMMON_Q_DESCHI:
-		put_address(&q->desc, offset == VIRTIO_PCI_COMMON_Q_DESCHI, value, len);
+		registers_queue_set(registers, pci->v, QUEUE_DESC,
+				    offset == VIRTIO_PCI_COMMON_Q_DESCHI, value, len);
 		break;
 	case VIRTIO_PCI_COMMON_Q_AVAILLO:
 	case VIRTIO_PCI_COMMON_Q_AVAILHI:
-		put_address(&q->avail, offset == VIRTIO_PCI_COMMON_Q_AVAILHI, value, len);
+		registers_queue_set(registers, pci->v, QUEUE_AVAIL,
+				    offset == VIRTIO_PCI_COMMON_Q_AVAILHI, value, len);
 		break;
 	case VIRTIO_PCI_COMMON_Q_USEDLO:
 	case VIRTIO_PCI_COMMON_Q_USEDHI:
-		put_address(&q->used, offset == VIRTIO_PCI_COMMON_Q_USEDHI, value, len);
+		registers_queue_set(registers, pci->v, QUEUE_USED,
+				    offset == VIRTIO_PCI_COMMON_Q_USEDHI, value, len);
 		break;
 	}
 }
@@ -115,13 +96,14 @@ static void common_write(struct virtio_pci *pci, uint64_t offset, uint64_t value
 {
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_DFSELECT:
-		pci->device_feature_select = (uint32_t)value;
+		pci->registers.device_feature_select = (uint32_t)value;
 		break;
 	case VIRTIO_PCI_COMMON_GFSELECT:
-		pci->driver_feature_select = (uint32_t)value;
+		pci->registers.driver_feature_select = (uint32_t)value;
 		break;
 	case VIRTIO_PCI_COMMON_GF:
-		virtio_set_features(pci->v, pci->driver_feature_select, (uint32_t)value);
+		virtio_set_features(pci->v, pci->registers.driver_feature_select,
+				    (uint32_t)value);
 		break;
 	case VIRTIO_PCI_COMMON_MSIX:
 		pci->config_vector = virtio_pci_vector(pci, (uint32_t)value);
@@ -130,11 +112,11 @@ static void common_write(struct virtio_pci *pci, uint64_t offset, uint64_t value
 		virtio_set_status(pci->v, (uint8_t)value);
 		break;
 	case VIRTIO_PCI_COMMON_Q_SELECT:
-		pci->queue_select = (uint16_t)value;
+		pci->registers.queue_select = (uint16_t)value;
 		break;
 	case VIRTIO_PCI_COMMON_Q_MSIX:
-		if (selected(pci))
-			pci->queue_vectors[pci->queue_select] =
+		if (registers_queue(&pci->registers, pci->v))
+			pci->queue_vectors[pci->registers.queue_select] =
 			    virtio_pci_vector(pci, (uint32_t)value);
 		break;
 	default:
@@ -147,8 +129,8 @@ static void isr_read(struct virtio_pci *pci, uint64_t offset, uint8_t *data)
 {
 	if (offset != 0)
 		return;
-	data[0] = pci->isr;
-	pci->isr = 0; /* reading clears (4.1.4.5) */
+	data[0] = pci->registers.isr;
+	pci->registers.isr = 0; /* reading clears (4.1.4.5) */
 }
 
 static void bar_read(void *device, uint64_t offset, uint8_t *data, unsigned len)

@@ -13,8 +13,8 @@ void virtio_power_on(struct device *device)
 {
 	struct virtio *v = (struct virtio *)device;
 
-	virtio_set_status(v, 0);
 	v->transport->power_on(v);
+	virtio_set_status(v, 0);
 }
 
 int virtio_save(struct device *device, struct buffer *state)

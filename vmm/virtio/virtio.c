@@ -176,6 +176,12 @@ void virtio_enable_queue(struct virtio *v, unsigned index)
 		virtio_poke(v, index);
 }
 
+void virtio_disable_queue(struct virtio *v, unsigned index)
+{
+	if (!v->in_flight)
+		virtq_reset(&v->queues[index], machine_ram(v->machine));
+}
+
 void virtio_config_read(struct virtio *v, uint64_t offset, uint8_t *data, unsigned len)
 {
 	for (unsigned i = 0; i < len; i++)
@@ -294,10 +300,11 @@ void virtio_destroy(struct virtio *v)
 
 int virtio_add(struct virtio *v, struct error *err)
 {
-	int r = virtio_pci_add(v);
+	const struct engine_ops *engine = machine_engine(v->machine)->ops;
+	int r = engine->platform == ENGINE_PV ? virtio_mmio_add(v) : virtio_pci_add(v);
 
 	if (r < 0) {
-		error_system(err, r, "cannot put %s on the PCI bus", v->device.name);
+		error_system(err, r, "cannot put %s on its bus", v->device.name);
 		virtio_destroy(v);
 		return r;
 	}

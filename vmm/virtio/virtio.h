@@ -12,7 +12,7 @@
 
 /*
  * A virtio 1.2 device, in two halves: the device (blk.c, net.c, ...) behind virtio_ops and
- * the transport (pci.c) behind virtio_transport_ops. virtio.c is what they share: status,
+ * the transport (pci.c, mmio.c) behind virtio_transport_ops. virtio.c is what they share: status,
  * features, queues, kicks, rest and state.
  *
  * Threads. Everything is called with the machine lock held. Register accesses and thus
@@ -126,6 +126,8 @@ void virtio_broken(struct virtio *v);
 void virtio_set_status(struct virtio *v, uint8_t status);
 void virtio_set_features(struct virtio *v, unsigned select, uint32_t bits);
 void virtio_enable_queue(struct virtio *v, unsigned index);
+/* Not while requests are under way: the driver sees that by reading back. */
+void virtio_disable_queue(struct virtio *v, unsigned index);
 void virtio_config_read(struct virtio *v, uint64_t offset, uint8_t *data, unsigned len);
 void virtio_config_write(struct virtio *v, uint64_t offset, const uint8_t *data, unsigned len);
 
@@ -134,7 +136,8 @@ int virtio_save(struct device *device, struct buffer *state);
 int virtio_load(struct device *device, const uint8_t *state, size_t len, struct error *err);
 void virtio_power_on(struct device *device);
 
-/* pci.c: the PCI transport. */
+/* pci.c and mmio.c: the transports. */
 int virtio_pci_add(struct virtio *v);
+int virtio_mmio_add(struct virtio *v);
 
 #endif

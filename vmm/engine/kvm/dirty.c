@@ -122,6 +122,12 @@ static int slot_clear(const struct kvm_engine *e, unsigned slot, uint64_t words)
 	return 0;
 }
 
+const char *kvm_dirty_words(const struct engine *engine)
+{
+	(void)engine;
+	return "KVM's dirty bitmap";
+}
+
 static int slot_harvest(const struct kvm_engine *e, unsigned index, const struct ram_slot *slot,
 			uint64_t *words)
 {

@@ -124,8 +124,9 @@ void kvm_destroy(struct engine *engine);
 int kvm_slot_set(struct kvm_engine *e, unsigned slot, uint32_t flags);
 int kvm_set_irq(struct engine *engine, unsigned gsi, bool level);
 int kvm_signal_msi(struct engine *engine, uint64_t address, uint32_t data);
-int kvm_notify_add(struct engine *engine, uint64_t gpa, unsigned len, int eventfd);
-int kvm_notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int eventfd);
+int kvm_notify_add(struct engine *engine, uint64_t gpa, unsigned len, int64_t value, int eventfd);
+int kvm_notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+		      int eventfd);
 
 /* msr.c */
 int kvm_msr_read(const struct kvm_engine *e, unsigned index, uint32_t msr, uint64_t *ret_value);
@@ -178,5 +179,6 @@ int kvm_accept(struct engine *engine, const Segue__Contract *contract, struct er
 int kvm_dirty_start(struct engine *engine, struct error *err);
 int kvm_dirty_harvest(struct engine *engine, uint64_t *words, struct error *err);
 int kvm_dirty_stop(struct engine *engine);
+const char *kvm_dirty_words(const struct engine *engine);
 
 #endif

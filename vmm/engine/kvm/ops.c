@@ -3,6 +3,7 @@
 
 const struct engine_ops engine_kvm = {
 	.name = "kvm",
+	.platform = ENGINE_PC,
 	.probe = kvm_probe,
 	.create = kvm_create,
 	.destroy = kvm_destroy,
@@ -24,4 +25,5 @@ const struct engine_ops engine_kvm = {
 	.dirty_start = kvm_dirty_start,
 	.dirty_harvest = kvm_dirty_harvest,
 	.dirty_stop = kvm_dirty_stop,
+	.dirty_words = kvm_dirty_words,
 };

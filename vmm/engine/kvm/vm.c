@@ -228,19 +228,25 @@ int kvm_signal_msi(struct engine *engine, uint64_t address, uint32_t data)
 	return r < 0 ? r : 0;
 }
 
-static int notify(struct engine *engine, uint64_t gpa, unsigned len, int fd, uint32_t flags)
+static int notify(struct engine *engine, uint64_t gpa, unsigned len, int64_t value, int fd,
+		  uint32_t flags)
 {
 	struct kvm_ioeventfd request = {.addr = gpa, .len = len, .fd = fd, .flags = flags};
 
+	if (value != NOTIFY_ANY) {
+		request.datamatch = (uint64_t)value;
+		request.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+	}
 	return kvm_ioctl(kvm_engine_of(engine)->vm, KVM_IOEVENTFD, &request);
 }
 
-int kvm_notify_add(struct engine *engine, uint64_t gpa, unsigned len, int eventfd)
+int kvm_notify_add(struct engine *engine, uint64_t gpa, unsigned len, int64_t value, int eventfd)
 {
-	return notify(engine, gpa, len, eventfd, 0);
+	return notify(engine, gpa, len, value, eventfd, 0);
 }
 
-int kvm_notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int eventfd)
+int kvm_notify_remove(struct engine *engine, uint64_t gpa, unsigned len, int64_t value,
+		      int eventfd)
 {
-	return notify(engine, gpa, len, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+	return notify(engine, gpa, len, value, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }

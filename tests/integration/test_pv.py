@@ -1,0 +1,381 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The paravirtual engine, by a kernel that tries everything: guest/probe.
+
+All of its cases, as the user who runs this and, for root, as an ordinary one; its ways to end;
+moves of its load and of every state it can hold, with each way of tracking written pages, memory
+compared in full; and after each attempt to break out a look whether anything got out.
+
+--moves=N, or SEGUE_TEST_MOVES: how many (20). --cases=NAME: only= of the probe.
+"""
+import os
+import re
+import statistics
+import sys
+import time
+
+import lib
+from lib import Case, Guest, Skip, check, main, say, wait_until
+
+BUILD = os.environ.get("SEGUE_BUILD", os.path.join(lib.ROOT, "build"))
+PROBE = os.path.join(BUILD, "guest", "probe", "probe.elf")
+NOBODY = 65534
+ESCAPED = "/tmp/segue-probe-escaped"
+ESCAPE_TEXT = "probe has escaped"
+DIRTY = ("uffd", "mprotect")
+STATES = ("kernel", "masked", "block", "user", "syscall", "trap", "event", "fresh", "io", "print")
+LOAD = "work=1 users=6 user_mib=1 dirty_mib=8 churn=1 flush=1 io=1 fill_mib=8"
+
+
+def option(name, fallback):
+    for word in sys.argv[1:]:
+        if word.startswith(f"--{name}="):
+            return word.split("=", 1)[1]
+    return fallback
+
+
+def wanted_moves():
+    return int(option("moves", os.environ.get("SEGUE_TEST_MOVES", "20")))
+
+
+def needs():
+    for path in (lib.VMM, lib.SEGUE, PROBE):
+        if not os.path.exists(path):
+            raise Skip(f"{path} is not built")
+
+
+def guest(case, cmdline, memory_mib=128, **more):
+    return case.guest(memory_mib=memory_mib, engine="pv",
+                      kernel={"image": PROBE, "cmdline": cmdline}, **more)
+
+
+def environment(dirty=None, **more):
+    env = {"SEGUE_TEST_DIGEST": "1", **more}
+    if dirty:
+        env["SEGUE_PV_DIRTY"] = dirty
+    return env
+
+
+# ---- processes ----
+
+def parents():
+    """pid -> (parent, start time) of every process there is."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="latin1") as stat:
+                words = stat.read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        found[int(pid)] = (int(words[1]), int(words[19]))
+    return found
+
+
+def descendants(pid):
+    """(pid, start time) of everything PID has brought about that is still its own."""
+    everyone = parents()
+    wanted, found = [pid], set()
+    while wanted:
+        parent = wanted.pop()
+        for child, (its_parent, start) in everyone.items():
+            if its_parent == parent:
+                found.add((child, start))
+                wanted.append(child)
+    return found
+
+
+def left_over(seen):
+    everyone = parents()
+    return {pid for pid, start in seen if everyone.get(pid, (0, 0))[1] == start}
+
+
+class Watch:
+    """What a monitor has under it, looked at now and then while it runs."""
+
+    def __init__(self, monitor):
+        self.monitor, self.seen, self.most = monitor, set(), 0
+
+    def look(self):
+        now = descendants(self.monitor.pid)
+        self.seen |= now
+        self.most = max(self.most, len(now))
+
+    def check_gone(self):
+        wait_until("end of every process of the guest", lambda: not left_over(self.seen), 5)
+
+
+def run_to_end(host, path, seconds=120, look=True, **options):
+    """Runs a guest until its monitor ends; the monitor, and what the guest said."""
+    monitor = host.run(path, **options)
+    watch = Watch(monitor)
+    end = time.monotonic() + seconds
+    while not monitor.ended():
+        if look:
+            watch.look()
+        if time.monotonic() > end:
+            said = host.serial()[-400:]
+            raise TimeoutError(f"the guest does not end within {seconds} s; it said last: {said!r}")
+        time.sleep(0.05)
+    watch.check_gone()
+    return monitor, host.serial()
+
+
+def check_inside(monitor, text):
+    """Nothing got out."""
+    check(not os.path.exists(ESCAPED), f"{ESCAPED} exists: a guest has written it")
+    check(ESCAPE_TEXT not in monitor.messages(), "a guest wrote to a descriptor of its monitor's")
+    check(ESCAPE_TEXT not in text, "a guest wrote past its serial port")
+
+
+# ---- the cases ----
+
+def check_cases(text):
+    for line in text.splitlines():
+        if re.match(r"probe: [\w-]+: ", line) or " skip " in line:
+            say(line)
+    bad = [line for line in text.splitlines() if "FAIL" in line or "unexpected" in line]
+    check(not bad, "; ".join(bad))
+    done = re.search(r"probe: done (\d+) ok, (\d+) failed", text)
+    check(done, f"the probe did not come to its end: {text[-300:]!r}")
+    check(int(done[1]) > 0 and int(done[2]) == 0, done[0])
+    say(done[0])
+
+
+def cases_with(wrap=lambda argv: argv, owner=None, dirty=None):
+    with Case() as case:
+        if owner is not None:
+            os.chmod(case.dir, 0o755)
+            os.chown(case.a.dir, owner, owner)
+        only = option("cases", "")
+        path = guest(case, f"only={only}" if only else "", memory_mib=256)
+        monitor, text = run_to_end(case.a, path, wrap=wrap, env=environment(dirty), seconds=300)
+        check_cases(text)
+        check_inside(monitor, text)
+        check(monitor.process.returncode == 0, f"exit {monitor.process.returncode}")
+
+
+def cases():
+    """every case of the probe"""
+    cases_with()
+
+
+def cases_unprivileged():
+    """the same as an ordinary user, without capabilities"""
+    if os.geteuid() != 0:
+        say("whoever runs this is one already")
+        return
+    cases_with(lambda argv: ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
+                             "--clear-groups", "--no-new-privs", *argv], owner=NOBODY)
+
+
+# ---- ends ----
+
+def ends():
+    """off, panic, faults that cannot be told: the monitor tells, and ends or holds as it should"""
+    for how, word, ends_by_itself in (
+            ("off", "", True), ("panic", "the probe was told to panic", False),
+            ("fault", "trap", True), ("noentry", "no trap entry", True),
+            ("stack", "stack", True)):
+        with Case() as case:
+            monitor = case.a.run(guest(case, f"end={how}", memory_mib=64))
+            watch = Watch(monitor)
+            watch.look()
+            wait_until(f"end={how}: {word!r} in what the monitor says",
+                       lambda: word in monitor.messages(), 10)
+            if ends_by_itself:
+                monitor.wait_end(10)
+            else:
+                check(not monitor.ended(), monitor.messages())
+                monitor.kill()
+            check("probe: end" in case.a.serial(), case.a.serial())
+            check("FAIL" not in case.a.serial(), case.a.serial())
+            watch.check_gone()
+            say(f"end={how}: {monitor.messages().strip().splitlines()[-1:]}")
+
+
+def reboot():
+    """again and again, each time from the very beginning"""
+    with Case() as case:
+        monitor = case.a.run(guest(case, "only=registers end=reboot", memory_mib=64))
+        watch = Watch(monitor)
+
+        def count():
+            watch.look()
+            return case.a.serial().count("probe: registers ok")
+        wait_until("20 boots", lambda: count() >= 20, 30)
+        check("FAIL" not in case.a.serial(), case.a.serial()[-300:])
+        case.a.segue("stop", "g", "--reset")
+        before = count()
+        wait_until("boots after a reset from outside", lambda: count() > before, 10)
+        case.a.segue("stop", "g", "--force")
+        monitor.wait_end()
+        watch.check_gone()
+
+
+def hang():
+    """a kernel that does nothing but loop, masked: it can be paused, moved and stopped"""
+    with Case() as case:
+        path = guest(case, "end=hang", memory_mib=64)
+        monitor = case.a.run(path, env=environment())
+        Guest.wait_alive(case.a, 0, word="probe: end")
+        case.a.segue("pause", "g", seconds=5)
+        case.a.segue("resume", "g", seconds=5)
+        target = case.b.receive(path, env=environment())
+        case.a.move(target.listen, "--downtime", "5s")
+        check(monitor.digest() == target.digest(), "memory differs")
+        case.b.segue("stop", "g", "--force")
+        target.wait_end()
+
+
+def killed():
+    """a monitor that is killed takes every process of its guest along"""
+    with Case() as case:
+        monitor = case.a.run(guest(case, LOAD))
+        Guest.wait_alive(case.a, 0, word="V", seconds=30)
+        watch = Watch(monitor)
+        watch.look()
+        check(watch.most >= 3, f"only {watch.most} processes?")
+        monitor.kill()
+        watch.check_gone()
+
+
+# ---- breaking out ----
+
+def stray(site, number):
+    """One guest that makes host calls from one place; the last it made, and whether it was all."""
+    with Case() as case:
+        monitor = case.a.run(guest(case, f"end=astray site={site} number={number}", memory_mib=64))
+        watch = Watch(monitor)
+        end = time.monotonic() + 20
+        said = ""
+        while not monitor.ended() and time.monotonic() < end:
+            watch.look()
+            time.sleep(0.02)
+            before, said = said, case.a.serial()
+            # A kernel that is lost, or loops where it cannot be interrupted, says nothing more.
+            if said == before and time.monotonic() > end - 18:
+                break
+        check(watch.most < 12, f"{watch.most} processes")
+        check_inside(monitor, said)
+        if not monitor.ended():
+            case.a.segue("stop", "g", "--force")
+        monitor.wait_end(5)
+        watch.check_gone()
+        said = case.a.serial()
+        calls = re.findall(r"probe: call (\d+)", said)
+        return int(calls[-1]) if calls else number, "all calls made" in said, "no such site" in said
+
+
+def astray():
+    """kernel mode makes the host's calls from the host's own instructions: it may only hurt itself"""
+    for site in range(64):
+        number, complete, none = 0, False, False
+        ends_met = []
+        while not complete and not none and len(ends_met) < 4:
+            number, complete, none = stray(site, number)
+            if not complete and not none:
+                ends_met.append(number)
+            number += 1
+        if none:
+            check(site > 0, "there is nothing to try")
+            say(f"{site} places tried")
+            return
+        say(f"place {site}: guest ended by {ends_met or 'none'}")
+
+
+# ---- moves ----
+
+def one_move(case, path, here, there, monitor, dirty, words=("V",), how=()):
+    target = there.receive(path, env=environment(dirty))
+    said = len(there.serial())
+    # How long the blackout is, is the benchmark's question; a busy machine shall not fail this.
+    done = here.move(target.listen, *(how or ("--downtime", "5s")))
+    check(done.json["outcome"] == "moved", done.json)
+    Guest.wait_alive(there, said)
+    for word in words:
+        Guest.wait_alive(there, said, word=word, seconds=60)
+    check(monitor.digest() is not None, "the source told no digest of its memory")
+    check(monitor.digest() == target.digest(),
+          f"memory differs: {monitor.digest()} left, {target.digest()} arrived")
+    monitor.wait_end()
+    Guest.check(case.a, case.b)
+    return target, int(done.json["progress"]["blackout"]["total"]) / 1000
+
+
+def moves(cmdline, dirty_here, dirty_there, count, words=("V",), how=()):
+    blackouts = []
+    with Case() as case:
+        path = guest(case, cmdline)
+        here, there = (case.a, dirty_here), (case.b, dirty_there)
+        monitor = here[0].run(path, env=environment(here[1]))
+        Guest.wait_alive(here[0], 0, word=words[0], seconds=60)
+        for _ in range(count):
+            monitor, blackout = one_move(case, path, here[0], there[0], monitor, there[1], words, how)
+            blackouts.append(blackout)
+            here, there = there, here
+        watch = Watch(monitor)
+        watch.look()
+        here[0].segue("stop", "g", "--force")
+        monitor.wait_end()
+        watch.check_gone()
+    say(f"{dirty_here} and {dirty_there}: {count} moves, blackout median "
+        f"{statistics.median(blackouts):.1f} ms, longest {max(blackouts):.1f} ms")
+
+
+def moves_uffd():
+    """the load there and back, tracked by the host's kernel, memory compared every time"""
+    moves(LOAD, "uffd", "uffd", wanted_moves())
+
+
+def moves_mprotect():
+    """the same, tracked by faults"""
+    moves(LOAD, "mprotect", "mprotect", wanted_moves())
+
+
+def moves_mixed():
+    """the same, between two hosts that do it differently"""
+    moves(LOAD, "uffd", "mprotect", wanted_moves())
+
+
+def moves_slow():
+    """over a link so slow that there are many rounds, with everything being written"""
+    for dirty in DIRTY:
+        moves(LOAD, dirty, dirty, max(wanted_moves() // 5, 2),
+              how=("--downtime", "50ms", "--bandwidth", "40M", "--if-unconverged", "throttle",
+                   "--time-limit", "20s"))
+
+
+def moves_idle():
+    """a guest that mostly sleeps"""
+    moves("work=1 idle=1 users=3", None, None, max(wanted_moves() // 4, 2), words=("z",))
+
+
+def moves_held():
+    """every state kernel and contexts can be in, caught by moves"""
+    for state in STATES:
+        for dirty in DIRTY:
+            say(f"hold={state}")
+            moves(f"hold={state}", dirty, dirty, 3)
+
+
+def pauses():
+    """paused and resumed in the middle of the load, many times"""
+    with Case() as case:
+        case.a.run(guest(case, LOAD))
+        Guest.wait_alive(case.a, 0, word="V", seconds=30)
+        for _ in range(50):
+            case.a.segue("pause", "g")
+            said = len(case.a.serial())
+            time.sleep(0.01)
+            check(len(case.a.serial()) == said, "it goes on while paused")
+            case.a.segue("resume", "g")
+            Guest.wait_alive(case.a, said)
+        Guest.wait_alive(case.a, len(case.a.serial()), word="V")
+
+
+if __name__ == "__main__":
+    lib.needs = needs
+    if os.path.exists(ESCAPED):
+        os.unlink(ESCAPED)
+    main(cases, cases_unprivileged, ends, reboot, hang, killed, astray, pauses, moves_uffd,
+         moves_mprotect, moves_mixed, moves_slow, moves_idle, moves_held)

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "vmm/engine/pv/pv.h"
+
+/*
+ * Page faults: the shadow's to repair, or the guest's to know of. And flushes.
+ */
+#define TRIES   16u
+/* So many faults in a row at one place, and nothing that has been mapped helped. */
+#define REPEATS 256u
+
+static int access_of(uint32_t error)
+{
+	if (error & SEGUE_PV_PF_FETCH)
+		return PROT_EXEC;
+	return error & SEGUE_PV_PF_WRITE ? PROT_WRITE : PROT_READ;
+}
+
+static bool repeats(struct pv_kernel *k, const struct pv_stop *stop)
+{
+	if (k->fault_va != stop->trap.address || k->fault_rip != stop->rip)
+		k->repeats = 0;
+	k->fault_va = stop->trap.address;
+	k->fault_rip = stop->rip;
+	return ++k->repeats > REPEATS;
+}
+
+static struct pv_domain *domain_of(struct pv_engine *e, const struct pv_shadow *shadow)
+{
+	const struct pv_space *space = pv_shadow_owner(shadow);
+
+	return space ? space->domain : e->kernel.domain;
+}
+
+/* The host takes no more mappings of this domain: begin anew with fewer. */
+static int carry_out(struct pv_engine *e, struct pv_shadow *shadow, const struct pv_map *maps,
+		     unsigned n)
+{
+	struct pv_domain *domain = domain_of(e, shadow);
+	struct pv_map all;
+	int r = n ? pv_domain_map(domain, maps, n, NULL, NULL) : 0;
+
+	if (r != -ENOMEM)
+		return r;
+	pv_shadow_refused(shadow, &all);
+	return pv_domain_map(domain, &all, 1, NULL, NULL) < 0 ? -EIO : -EAGAIN;
+}
+
+/* Shadow lock held. */
+static enum pv_fault_verdict resolve(struct pv_engine *e, struct pv_shadow *shadow,
+				     const struct pv_stop *stop, uint32_t *ret_error)
+{
+	int access = access_of(stop->trap.error);
+	struct pv_fault fault;
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		int r = pv_shadow_fault(shadow, stop->trap.address, access, &fault);
+
+		if (r < 0)
+			return carry_out(e, shadow, fault.maps, fault.n) < 0 ? PV_FAULT_STUCK
+									     : PV_FAULT_DONE;
+		*ret_error = fault.error;
+		if (fault.answer == PV_FAULT_REFLECT)
+			return PV_FAULT_GUEST;
+		if (fault.answer == PV_FAULT_RELIEVE) {
+			r = carry_out(e, fault.other, fault.maps, fault.n);
+			if (r < 0 && r != -EAGAIN)
+				return PV_FAULT_STUCK;
+			continue;
+		}
+		r = carry_out(e, shadow, fault.maps, fault.n);
+		if (r != -EAGAIN)
+			return r < 0 ? PV_FAULT_STUCK : PV_FAULT_DONE;
+	}
+	return PV_FAULT_STUCK;
+}
+
+enum pv_fault_verdict pv_fault_resolve(struct pv_engine *e, struct pv_shadow *shadow,
+				       const struct pv_stop *stop, uint32_t *ret_error)
+{
+	enum pv_fault_verdict verdict;
+
+	if (repeats(&e->kernel, stop))
+		return PV_FAULT_STUCK;
+	pthread_mutex_lock(&e->shadow_lock);
+	verdict = resolve(e, shadow, stop, ret_error);
+	pthread_mutex_unlock(&e->shadow_lock);
+	return verdict;
+}
+
+int pv_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint64_t end)
+{
+	struct pv_map map;
+	int r = 0;
+
+	pthread_mutex_lock(&e->shadow_lock);
+	if (pv_shadow_flush(shadow, begin, end, &map))
+		r = pv_domain_map(domain_of(e, shadow), &map, 1, NULL, NULL);
+	pthread_mutex_unlock(&e->shadow_lock);
+	return r;
+}
