@@ -7,6 +7,7 @@ moves of its load and of every state it can hold, with each way of tracking writ
 compared in full; and after each attempt to break out a look whether anything got out.
 
 --moves=N, or SEGUE_TEST_MOVES: how many (20). --cases=NAME: only= of the probe.
+SEGUE_TEST_BRIEF=1: less of what takes long and tells a slower build of the monitor little more.
 """
 import os
 import re
@@ -36,6 +37,10 @@ def option(name, fallback):
 
 def wanted_moves():
     return int(option("moves", os.environ.get("SEGUE_TEST_MOVES", "20")))
+
+
+def brief():
+    return os.environ.get("SEGUE_TEST_BRIEF") == "1"
 
 
 def needs():
@@ -268,7 +273,7 @@ def stray(site, number):
 
 def astray():
     """kernel mode makes the host's calls from the host's own instructions: it may only hurt itself"""
-    for site in range(64):
+    for site in range(0, 64, 8 if brief() else 1):
         number, complete, none = 0, False, False
         ends_met = []
         while not complete and not none and len(ends_met) < 4:
@@ -324,30 +329,30 @@ def moves(cmdline, dirty_here, dirty_there, count, words=("V",), how=()):
 
 def moves_uffd():
     """the load there and back, tracked by the host's kernel, memory compared every time"""
-    moves(LOAD, "uffd", "uffd", wanted_moves())
+    moves(LOAD, "uffd", "uffd", max(wanted_moves() // 2, 10))
 
 
 def moves_mprotect():
     """the same, tracked by faults"""
-    moves(LOAD, "mprotect", "mprotect", wanted_moves())
+    moves(LOAD, "mprotect", "mprotect", max(wanted_moves() // 4, 10))
 
 
 def moves_mixed():
     """the same, between two hosts that do it differently"""
-    moves(LOAD, "uffd", "mprotect", wanted_moves())
+    moves(LOAD, "uffd", "mprotect", max(wanted_moves() // 2, 10))
 
 
 def moves_slow():
     """over a link so slow that there are many rounds, with everything being written"""
     for dirty in DIRTY:
-        moves(LOAD, dirty, dirty, max(wanted_moves() // 5, 2),
+        moves(LOAD, dirty, dirty, max(wanted_moves() // 20, 2),
               how=("--downtime", "50ms", "--bandwidth", "40M", "--if-unconverged", "throttle",
                    "--time-limit", "20s"))
 
 
 def moves_idle():
     """a guest that mostly sleeps"""
-    moves("work=1 idle=1 users=3", None, None, max(wanted_moves() // 4, 2), words=("z",))
+    moves("work=1 idle=1 users=3", None, None, max(wanted_moves() // 10, 2), words=("z",))
 
 
 def moves_held():
@@ -355,7 +360,7 @@ def moves_held():
     for state in STATES:
         for dirty in DIRTY:
             say(f"hold={state}")
-            moves(f"hold={state}", dirty, dirty, 3)
+            moves(f"hold={state}", dirty, dirty, 1 if brief() else 2)
 
 
 def pauses():
