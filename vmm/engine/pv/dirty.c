@@ -278,6 +278,8 @@ int pv_dirty_harvest(struct engine *engine, uint64_t *words, struct error *err)
 	if (r == 0)
 		e->all_written = false;
 	pthread_mutex_unlock(&e->shadow_lock);
+	atomic_store(&e->fetch, true);
+	pv_vcpu_kick(&e->vcpu);
 	return r < 0 ? error_system(err, r, "the host does not tell the written pages") : 0;
 }
 
@@ -292,6 +294,7 @@ int pv_dirty_stop(struct engine *engine)
 	else if (e->track == PV_TRACK_SHADOW)
 		r = direct_protect(e, 0, ram_pages(e), RWX);
 	e->track = PV_TRACK_OFF;
+	atomic_store(&e->fetch, false);
 	pv_shadow_track(e->shadows, PV_TRACK_OFF);
 	pthread_mutex_unlock(&e->shadow_lock);
 	return r;

@@ -117,7 +117,7 @@ struct pv_run {
 	pthread_cond_t cond;        /* PV_IN_BLOCK waits for it */
 	enum pv_run_at at;
 	struct pv_context *context; /* runs guest code, or is about to */
-	bool kicked;
+	atomic_bool kicked;         /* written under the lock */
 };
 
 struct pv_timer {
@@ -158,6 +158,7 @@ struct pv_engine {
 	struct pv_promise promise;
 
 	_Atomic(struct segue_pv_vcpu *) page; /* of the guest; NULL before the first boot */
+	atomic_bool fetch;     /* a save is near: pv_users_fetch() is wanted */
 
 	/* The vCPU's thread, or any while it is parked. */
 	bool booted;           /* or loaded: guest time has begun */
@@ -253,6 +254,7 @@ void pv_spaces_drop(struct pv_engine *e);
 /* resident.c: which spaces and contexts the host has at the moment. */
 int pv_user_enter(struct pv_engine *e, struct pv_user *user); /* makes it ready to run */
 int pv_user_fetch(struct pv_engine *e, struct pv_user *user); /* makes .here true */
+void pv_users_fetch(struct pv_engine *e); /* those that do not run, if it is wanted */
 void pv_space_evict(struct pv_engine *e, struct pv_space *space);
 void pv_space_discard(struct pv_engine *e, struct pv_space *space); /* registers lost */
 void pv_user_gone(struct pv_engine *e, struct pv_user *user); /* its host context */

@@ -103,6 +103,30 @@ int pv_user_fetch(struct pv_engine *e, struct pv_user *user)
 	return r;
 }
 
+static void fetch_idle(struct pv_engine *e, struct pv_user *user)
+{
+	bool entered = e->kernel.at == PV_AT_USER && e->kernel.user == user;
+
+	if (user->there && !user->here && !entered)
+		(void)pv_user_fetch(e, user);
+}
+
+/*
+ * Getting a context's registers takes a signal. Those that have not run since need none when
+ * the guest is saved, where it would wait for it. Whoever kicks does not wait for this.
+ */
+void pv_users_fetch(struct pv_engine *e)
+{
+	if (!atomic_exchange(&e->fetch, false))
+		return;
+	for (unsigned i = 0; i < PV_BUCKETS; i++) {
+		struct pv_user *user = e->users[i];
+
+		for (; user && !atomic_load(&e->run.kicked); user = user->next)
+			fetch_idle(e, user);
+	}
+}
+
 /* What may have been written is logged by the flush. */
 static void shadow_drop(struct pv_engine *e, struct pv_space *space)
 {
