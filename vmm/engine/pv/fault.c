@@ -96,7 +96,7 @@ int pv_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint
 	int r = 0;
 
 	pthread_mutex_lock(&e->shadow_lock);
-	if (pv_shadow_flush(shadow, begin, end, &map))
+	if (pv_dirty_flush(e, shadow, begin, end, &map))
 		r = pv_domain_map(domain_of(e, shadow), &map, 1, NULL, NULL);
 	pthread_mutex_unlock(&e->shadow_lock);
 	return r;

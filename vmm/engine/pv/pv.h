@@ -34,6 +34,7 @@
 #define PV_BUCKETS       1024u
 #define PV_PROMISE_WORDS 64u
 #define PV_PRINT_MAX     1024u /* bytes handed out at once */
+#define PV_DIRECT_MAPS   16384u /* that the direct map is cut into at most, while tracked */
 #define PV_WORDS_MAX     256u  /* of END's text */
 
 struct pv_engine;
@@ -329,6 +330,9 @@ int pv_dirty_start(struct engine *engine, struct error *err);
 int pv_dirty_harvest(struct engine *engine, uint64_t *words, struct error *err);
 int pv_dirty_stop(struct engine *engine);
 const char *pv_dirty_words(const struct engine *engine);
+/* pv_shadow_flush() that logs no more than it must. The domain stands; shadow lock held. */
+bool pv_dirty_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint64_t end,
+		    struct pv_map *ret_map);
 /* A domain has been made: it is tracked if the others are. Shadow lock held. */
 int pv_dirty_join(struct pv_engine *e, struct pv_domain *domain, struct error *err);
 /* The same of the kernel's domain, and its end. */

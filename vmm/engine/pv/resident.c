@@ -133,7 +133,7 @@ static void shadow_drop(struct pv_engine *e, struct pv_space *space)
 	struct pv_map map;
 
 	pthread_mutex_lock(&e->shadow_lock);
-	(void)pv_shadow_flush(space->shadow, 0, SEGUE_PV_VA_END, &map);
+	(void)pv_dirty_flush(e, space->shadow, SEGUE_PV_USER_BEGIN, SEGUE_PV_VA_END, &map);
 	pv_shadow_destroy(space->shadow);
 	space->shadow = NULL;
 	pv_domain_destroy(space->domain);
