@@ -88,7 +88,7 @@ def panics():
     with Case() as case:
         monitor = case.a.run(guest(case, "rdinit=/no-such-program"))
         wait_until("the panic", lambda: "panic" in monitor.messages(), 20)
-        check("No working init found" in monitor.messages(), monitor.messages())
+        check("Unable to mount root fs" in monitor.messages(), monitor.messages())
 
 
 def reboots():
