@@ -344,6 +344,32 @@ def moves_slow():
                    "--time-limit", "20s"))
 
 
+def cases_moving():
+    """every case of the probe, while the guest is moved back and forth all the time"""
+    with Case() as case:
+        only = option("cases", "")
+        path = guest(case, f"only={only} " if only else "wild=2000 exhaust=300 evict=16384 touches=60000",
+                     memory_mib=128)
+        here, there, count = (case.a, "uffd"), (case.b, "mprotect"), 0
+        monitor = here[0].run(path, env={"SEGUE_PV_DIRTY": here[1]})
+        while not monitor.ended():
+            target = there[0].receive(path, env={"SEGUE_PV_DIRTY": there[1]})
+            done = here[0].move(target.listen, "--downtime", "5s", ok=False)
+            if done.returncode:
+                target.kill()  # the guest has come to its end, or is about to
+                break
+            count += 1
+            monitor.wait_end()
+            monitor, here, there = target, there, here
+        monitor.wait_end(60)
+        text = case.a.serial() + case.b.serial()
+        bad = [line for line in text.splitlines() if "FAIL" in line or "unexpected" in line]
+        check(not bad, "; ".join(bad))
+        check("probe: done" in text, text[-300:])
+        say(f"{count} moves")
+        check(count > 10 or only, "hardly any moves?")
+
+
 def moves_idle():
     """a guest that mostly sleeps"""
     moves("work=1 idle=1 users=3", None, None, max(wanted_moves() // 4, 2), words=("z",))
@@ -376,5 +402,5 @@ if __name__ == "__main__":
     lib.needs = needs
     if os.path.exists(ESCAPED):
         os.unlink(ESCAPED)
-    main(cases, cases_unprivileged, ends, reboot, hang, killed, astray, pauses, moves_uffd,
+    main(cases, cases_unprivileged, cases_moving, ends, reboot, hang, killed, astray, pauses, moves_uffd,
          moves_mprotect, moves_mixed, moves_slow, moves_idle, moves_held)
