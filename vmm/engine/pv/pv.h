@@ -33,6 +33,7 @@
 #define PV_CONTEXT_IDS   (1u << 22)
 #define PV_BUCKETS       1024u
 #define PV_PROMISE_WORDS 64u
+#define PV_AHEAD         2u    /* addresses a context is expected to use at once */
 #define PV_PRINT_MAX     1024u /* bytes handed out at once */
 #define PV_DIRECT_MAPS   16384u /* that the direct map is cut into at most, while tracked */
 #define PV_WORDS_MAX     256u  /* of END's text */
@@ -68,6 +69,11 @@ struct pv_user {
 	bool here;                  /* .regs and .xsave are valid */
 	bool there;                 /* those of .context are valid */
 	struct pv_context *context; /* NULL: none at the moment */
+	struct pv_ahead {
+		uint64_t va;
+		uint32_t error;     /* SEGUE_PV_PF_* of an access that is to be expected */
+	} ahead[PV_AHEAD];
+	unsigned n_ahead;
 	struct segue_pv_regs regs;
 	uint8_t *xsave;             /* e->xsave_size bytes, or NULL: not needed yet */
 };
@@ -277,6 +283,9 @@ void pv_user_step(struct pv_engine *e);
 enum pv_fault_verdict { PV_FAULT_DONE, PV_FAULT_GUEST, PV_FAULT_STUCK };
 enum pv_fault_verdict pv_fault_resolve(struct pv_engine *e, struct pv_shadow *shadow,
 				       const struct pv_stop *stop, uint32_t *ret_error);
+/* Maps what a context will use as soon as it runs, if the guest's tables allow it. */
+void pv_fault_ahead(struct pv_engine *e, struct pv_user *user);
+void pv_expect(struct pv_user *user, uint64_t va, uint32_t error);
 /* Drops what SHADOW has from BEGIN to END. */
 int pv_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint64_t end);
 

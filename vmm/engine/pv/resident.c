@@ -298,6 +298,9 @@ int pv_user_load(struct pv_engine *e, struct pv_user *user, const struct segue_p
 		memcpy(user->xsave, xsave, e->xsave_size);
 		pv_xsave_clean(user->xsave, e->xsave_size, e->xsave_components);
 	}
+	user->n_ahead = 0;
+	pv_expect(user, regs->rip, SEGUE_PV_PF_FETCH);
+	pv_expect(user, regs->rsp, SEGUE_PV_PF_WRITE);
 	user->regs = *regs;
 	user->here = !user->there || xsave;
 	user->there = user->there && !xsave;
