@@ -83,6 +83,39 @@ static void fault_again(void)
 	EXPECT_EQ(user->number, SYS_DONE);
 }
 
+/* One page written, taken and given again and again, by the same instruction. */
+static void fault_repeated(void)
+{
+	struct program p;
+	uint64_t page = page_new();
+
+	EXPECT(program_new(&p, u_write));
+	for (unsigned i = 0; i < 2000; i++) {
+		map(p.root, UVA, page, i & 1 ? U_RO : 0);
+		EXPECT_EQ(flush(p.root, UVA, 1), 0);
+		user_load(u_write);
+		user->regs.rdi = UVA;
+		user->regs.rsi = i;
+		RUN(expect_trap(enter(p.id), SEGUE_PV_VECTOR_PF));
+		map(p.root, UVA, page, U_RW);
+		user->action = SEGUE_PV_CONTINUE;
+		EXPECT_EQ(enter(p.id), SEGUE_PV_SYSCALL);
+		EXPECT_EQ(*(uint64_t *)at(page), i);
+		/* And without the kernel's hearing of it. */
+		EXPECT_EQ(flush(p.root, UVA, 1), 0);
+		user_load(u_write);
+		user->regs.rdi = UVA;
+		EXPECT_EQ(enter(p.id), SEGUE_PV_SYSCALL);
+	}
+	/* A fault nobody serves. */
+	user_load(u_write);
+	user->regs.rdi = UVA + PAGE;
+	for (unsigned i = 0; i < 2000; i++) {
+		RUN(expect_trap(enter(p.id), SEGUE_PV_VECTOR_PF));
+		user->action = SEGUE_PV_CONTINUE;
+	}
+}
+
 static void fault_step(void)
 {
 	struct program p;
@@ -259,6 +292,7 @@ static void fault_beyond(void)
 const struct probe_case fault_cases[] = {
 	{"fault-kinds", fault_kinds},
 	{"fault-again", fault_again},
+	{"fault-repeated", fault_repeated},
 	{"fault-step", fault_step},
 	{"fault-harmless", fault_harmless},
 	{"fault-rights", fault_rights},

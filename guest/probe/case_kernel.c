@@ -225,6 +225,21 @@ static void kernel_demand(void)
 	EXPECT_EQ(sum, n * (n - 1) / 2);
 }
 
+/* The same fault at the same instruction, any number of times, served or told. */
+static void kernel_again(void)
+{
+	uint64_t page = page_new();
+
+	RUN(set_root());
+	for (unsigned i = 0; i < 2000; i++)
+		EXPECT_EQ(try_write(KVA, NULL), SEGUE_PV_VECTOR_PF);
+	map(root, KVA, page, K_RW);
+	for (unsigned i = 0; i < 2000; i++) {
+		EXPECT_EQ(flush(NO_ROOT, KVA, 1), 0);
+		EXPECT_EQ(try_write(KVA, NULL), -1);
+	}
+}
+
 static struct segue_pv_regs seen;
 
 static bool look(struct segue_pv_frame *frame)
@@ -478,6 +493,7 @@ const struct probe_case kernel_cases[] = {
 	{"kernel-rights", kernel_rights},
 	{"kernel-entries-kept", kernel_entries_kept},
 	{"kernel-demand", kernel_demand},
+	{"kernel-again", kernel_again},
 	{"kernel-frame", kernel_frame},
 	{"kernel-faults", kernel_faults},
 	{"kernel-nested", kernel_nested},

@@ -251,15 +251,13 @@ def stray(site, number):
     with Case() as case:
         monitor = case.a.run(guest(case, f"end=astray site={site} number={number}", memory_mib=64))
         watch = Watch(monitor)
-        end = time.monotonic() + 20
-        said = ""
-        while not monitor.ended() and time.monotonic() < end:
+        said, changed = "", time.monotonic()
+        # A kernel that is lost, or loops where it cannot be interrupted, says nothing more.
+        while not monitor.ended() and time.monotonic() < changed + 1.5:
             watch.look()
-            time.sleep(0.02)
-            before, said = said, case.a.serial()
-            # A kernel that is lost, or loops where it cannot be interrupted, says nothing more.
-            if said == before and time.monotonic() > end - 18:
-                break
+            time.sleep(0.05)
+            if case.a.serial() != said:
+                said, changed = case.a.serial(), time.monotonic()
         check(watch.most < 12, f"{watch.most} processes")
         check_inside(monitor, said)
         if not monitor.ended():
@@ -343,11 +341,38 @@ def moves_mixed():
 
 
 def moves_slow():
-    """over a link so slow that there are many rounds, with everything being written"""
+    """over a link so slow that there are several rounds, with everything being written"""
     for dirty in DIRTY:
-        moves(LOAD, dirty, dirty, max(wanted_moves() // 20, 2),
-              how=("--downtime", "50ms", "--bandwidth", "40M", "--if-unconverged", "throttle",
+        moves("work=1 users=3 dirty_mib=1 churn=1 flush=1 fill_mib=16", dirty, dirty,
+              max(wanted_moves() // 20, 2),
+              how=("--downtime", "500ms", "--bandwidth", "40M", "--if-unconverged", "keep-trying",
                    "--time-limit", "20s"))
+
+
+def cases_moving():
+    """every case of the probe, while the guest is moved back and forth all the time"""
+    with Case() as case:
+        only = option("cases", "")
+        path = guest(case, f"only={only} " if only else "wild=2000 exhaust=300 evict=16384 touches=60000",
+                     memory_mib=128)
+        here, there, count = (case.a, "uffd"), (case.b, "mprotect"), 0
+        monitor = here[0].run(path, env={"SEGUE_PV_DIRTY": here[1]})
+        while not monitor.ended():
+            target = there[0].receive(path, env={"SEGUE_PV_DIRTY": there[1]})
+            done = here[0].move(target.listen, "--downtime", "5s", ok=False)
+            if done.returncode:
+                target.kill()  # the guest has come to its end, or is about to
+                break
+            count += 1
+            monitor.wait_end()
+            monitor, here, there = target, there, here
+        monitor.wait_end(60)
+        text = case.a.serial() + case.b.serial()
+        bad = [line for line in text.splitlines() if "FAIL" in line or "unexpected" in line]
+        check(not bad, "; ".join(bad))
+        check("probe: done" in text, text[-300:])
+        say(f"{count} moves")
+        check(count > 10 or only, "hardly any moves?")
 
 
 def moves_idle():
@@ -382,5 +407,5 @@ if __name__ == "__main__":
     lib.needs = needs
     if os.path.exists(ESCAPED):
         os.unlink(ESCAPED)
-    main(cases, cases_unprivileged, ends, reboot, hang, killed, astray, pauses, moves_uffd,
+    main(cases, cases_unprivileged, cases_moving, ends, reboot, hang, killed, astray, pauses, moves_uffd,
          moves_mprotect, moves_mixed, moves_slow, moves_idle, moves_held)

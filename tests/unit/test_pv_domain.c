@@ -76,16 +76,17 @@ static void test_traps(void)
 	static const struct {
 		const uint8_t *piece, *at;
 		uint32_t vector;
+		int signal; /* not 0: where emulation may lack it, what it is here */
 	} cases[] = {
-	    {code_divide, code_divide_at, SEGUE_PV_VECTOR_DE},
-	    {code_bp, code_bp_behind, SEGUE_PV_VECTOR_BP},
-	    {code_ud, code_ud, SEGUE_PV_VECTOR_UD},
-	    {code_gp, code_gp, SEGUE_PV_VECTOR_GP},
-	    {code_noncanonical, NULL, SEGUE_PV_VECTOR_GP},
-	    {code_step, code_step_behind, SEGUE_PV_VECTOR_DB},
-	    {code_align, NULL, SEGUE_PV_VECTOR_AC},
-	    {code_x87, NULL, SEGUE_PV_VECTOR_MF},
-	    {code_sse, NULL, SEGUE_PV_VECTOR_MF},
+	    {code_divide, code_divide_at, SEGUE_PV_VECTOR_DE, 0},
+	    {code_bp, code_bp_behind, SEGUE_PV_VECTOR_BP, 0},
+	    {code_ud, code_ud, SEGUE_PV_VECTOR_UD, 0},
+	    {code_gp, code_gp, SEGUE_PV_VECTOR_GP, 0},
+	    {code_noncanonical, NULL, SEGUE_PV_VECTOR_GP, 0},
+	    {code_step, code_step_behind, SEGUE_PV_VECTOR_DB, 0},
+	    {code_align, NULL, SEGUE_PV_VECTOR_AC, SIGBUS},
+	    {code_x87, NULL, SEGUE_PV_VECTOR_MF, SIGFPE},
+	    {code_sse, NULL, SEGUE_PV_VECTOR_MF, SIGFPE},
 	};
 	struct rig rig;
 	struct pv_domain *domain;
@@ -95,6 +96,11 @@ static void test_traps(void)
 	CU_ASSERT_EQUAL_FATAL(rig_make(&rig), 0);
 	domain = rig_domain(&rig);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (cases[i].signal &&
+		    !rig_native_signal(&rig, cases[i].piece, cases[i].signal)) {
+			printf("(vector %u not here) ", cases[i].vector);
+			continue;
+		}
 		context = rig_context(&rig, domain, cases[i].piece, RIG_DATA);
 		stop = rig_run(context);
 		CU_ASSERT_EQUAL(stop.kind, PV_STOP_TRAP);

@@ -190,6 +190,14 @@ def _forget_old(keep):
         shutil.rmtree(path.removesuffix(".build"), ignore_errors=True)
 
 
+def _lock(file, progress):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        progress.say("another build is under way; waiting for it")
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def build(jobs=0, progress=None):
     """Path of the kernel, an ELF executable; built unless the cache has it."""
     progress = progress or Progress(quiet=True)
@@ -197,7 +205,7 @@ def build(jobs=0, progress=None):
     keep = debian.cache_dir("guest-kernel")
     kernel = os.path.join(keep, f"vmlinux-{identity}")
     with open(os.path.join(keep, ".lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock, progress)
         if os.path.exists(kernel):
             os.utime(kernel)
             return kernel

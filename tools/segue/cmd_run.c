@@ -151,7 +151,7 @@ const struct command command_run = {
 	"    image: vmlinuz        # a bzImage; or an ELF file for engine pv\n"
 	"    initrd: initrd.img    # optional\n"
 	"    cmdline: console=ttyS0 root=/dev/vda\n"
-	"  engine: auto            # optional, as all below: kvm, pv, or as the kernel needs\n"
+	"  engine: auto            # optional, as all below; or kvm, pv\n"
 	"  cpu:\n"
 	"    count: 2              # 1 to 8, 1 if not given\n"
 	"    model: x86-64-v2      # or -v3, -v4, or \"host\", which moves to equals only\n"

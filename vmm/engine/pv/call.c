@@ -137,6 +137,7 @@ void pv_call(struct pv_engine *e, const struct pv_stop *stop)
 	uint32_t index = (uint32_t)stop->number - SEGUE_PV_VERSION_GET;
 	int64_t result = -ENOSYS;
 
+	e->kernel.repeats = 0;
 	if (index < sizeof(calls) / sizeof(calls[0]))
 		result = calls[index](e, stop->arguments);
 	if (e->kernel.at == PV_AT_KERNEL)

@@ -15,8 +15,9 @@
  * A page that is written while a harvest is under way is in that harvest: it was writable,
  * and what is writable is in the log; its content is taken afterwards.
  */
-#define BLOCKS_MAX  16384u
+#define BLOCKS_MAX  PV_DIRECT_MAPS
 #define ORDERS      64u
+#define MUCH        16u /* pages: a scan costs as much as sending a few */
 #define RWX         (PROT_READ | PROT_WRITE | PROT_EXEC)
 #define CLOSED      (PROT_READ | PROT_EXEC)
 #define WORD_BITS   64u
@@ -65,13 +66,18 @@ static int direct_close(struct pv_engine *e)
 	return direct_protect(e, 0, ram_pages(e), CLOSED);
 }
 
+/* Where the host allows no mapping more all of it is opened, which makes it one. */
 static int direct_open(struct pv_engine *e, uint64_t page)
 {
 	uint64_t block = page / e->block_pages;
+	int r = direct_protect(e, block * e->block_pages, e->block_pages, RWX);
 
 	e->any_open = true;
 	e->open[block / WORD_BITS] |= 1ull << block % WORD_BITS;
-	return direct_protect(e, block * e->block_pages, e->block_pages, RWX);
+	if (r != -ENOMEM)
+		return r;
+	memset(e->open, 0xff, (BLOCKS_MAX / WORD_BITS + 1) * sizeof(*e->open));
+	return direct_protect(e, 0, ram_pages(e), RWX);
 }
 
 static void bits_set(uint64_t *words, uint64_t first, uint64_t n)
@@ -194,6 +200,31 @@ static void scan_shadow(void *data, uint64_t va, uint64_t pages)
 	pv_shadow_written(scan->shadow, va, pages, scan->words);
 }
 
+static void scan_to_log(void *data, uint64_t va, uint64_t pages)
+{
+	pv_shadow_written(data, va, pages, NULL);
+}
+
+/* A flush logs what it drops; where that is much, only what has been written since. */
+bool pv_dirty_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint64_t end,
+		    struct pv_map *ret_map)
+{
+	uint64_t own = pv_shadow_owner(shadow) ? SEGUE_PV_USER_BEGIN
+					       : SEGUE_PV_DIRECT + ram_size(e->ram);
+	bool much;
+
+	/* The direct map's notes are not this shadow's to take. */
+	if (begin < own)
+		begin = own;
+	if (begin >= end)
+		return false;
+	much = pv_shadow_pages(shadow) > MUCH && (end - begin) / RAM_PAGE > MUCH;
+	if (e->track != PV_TRACK_KERNEL || !much ||
+	    pv_domain_scan(domain_of(e, shadow), begin, end, scan_to_log, shadow, NULL) < 0)
+		return pv_shadow_flush(shadow, begin, end, ret_map);
+	return pv_shadow_flush_scanned(shadow, begin, end, ret_map);
+}
+
 static int domain_scan(struct pv_engine *e, struct pv_shadow *shadow, uint64_t *words,
 		       struct error *err)
 {
@@ -278,6 +309,8 @@ int pv_dirty_harvest(struct engine *engine, uint64_t *words, struct error *err)
 	if (r == 0)
 		e->all_written = false;
 	pthread_mutex_unlock(&e->shadow_lock);
+	atomic_store(&e->fetch, true);
+	pv_vcpu_kick(&e->vcpu);
 	return r < 0 ? error_system(err, r, "the host does not tell the written pages") : 0;
 }
 
@@ -292,6 +325,7 @@ int pv_dirty_stop(struct engine *engine)
 	else if (e->track == PV_TRACK_SHADOW)
 		r = direct_protect(e, 0, ram_pages(e), RWX);
 	e->track = PV_TRACK_OFF;
+	atomic_store(&e->fetch, false);
 	pv_shadow_track(e->shadows, PV_TRACK_OFF);
 	pthread_mutex_unlock(&e->shadow_lock);
 	return r;

@@ -12,6 +12,7 @@
 
 #define SPARES_MAX 4u  /* contexts kept in a domain */
 #define RESET_MS   20  /* what ends anyway is not waited for long */
+#define BIRTH_MS   5000
 
 uint64_t pv_context_area(const struct pv_context *context)
 {
@@ -22,7 +23,8 @@ struct pv_context *pv_context_find(struct pv_domain *domain, uint32_t pid)
 {
 	struct pv_context *c = domain->contexts;
 
-	while (c && (uint32_t)c->pid != pid)
+	/* A dead one's number may be another's by now. */
+	while (c && ((uint32_t)c->pid != pid || atomic_load(&c->dead)))
 		c = c->next;
 	return c;
 }
@@ -50,53 +52,39 @@ static bool is_clone(const struct pv_context *context, const struct seccomp_noti
 	       a[1] == pv_context_area(context) + PV_AREA_SIZE && !a[2] && !a[3] && !a[4];
 }
 
-static bool is_prctl(const struct pv_context *context, const struct seccomp_notif *n)
+static bool is_prctl(const struct seccomp_notif *n)
 {
 	const uint64_t *a = (const uint64_t *)n->data.args;
 
-	return pv_notif_is(n, SYS_prctl, shim_prctl_ip) && !context->pid &&
-	       a[0] == PR_SET_PDEATHSIG && a[1] == SIGKILL;
+	return pv_notif_is(n, SYS_prctl, shim_prctl_ip) && a[0] == PR_SET_PDEATHSIG &&
+	       a[1] == SIGKILL;
 }
 
+#define STRANGERS 16u
 struct birth {
 	struct pv_context *context;
-	bool cloned; /* the template has been let make it */
-	bool done;   /* the template waits for orders again */
-	bool ready;  /* the newborn waits for registers */
-	int error;   /* there is none, or it is ending */
+	bool cloned;   /* the template has been let make it */
+	pid_t child;   /* by the template's word, which then waits for orders again */
+	bool ready;    /* it waits for registers */
+	int error;     /* there is none, or it is ending */
+	/* Whom nobody knows yet: the newborn, and contexts that have been killed but not ended. */
+	struct seccomp_notif strangers[STRANGERS];
+	unsigned n_strangers;
 };
 
-static int on_template(struct birth *birth, const struct seccomp_notif *n)
-{
-	struct pv_domain *domain = birth->context->domain;
-
-	if (!birth->cloned && is_clone(birth->context, n)) {
-		birth->cloned = true;
-		return pv_listener_continue(domain->listener, n->id);
-	}
-	if (!birth->cloned || !pv_notif_is(n, PV_CALL_TEMPLATE, shim_template_ip))
-		return -EIO;
-	domain->template_id = n->id;
-	birth->done = true;
-	if ((int64_t)n->data.args[0] < 0) /* no clone */
-		birth->error = -EAGAIN;
-	return 0;
-}
-
-/* A pid that no context has: birth is the only way to one. */
 static int on_newborn(struct birth *birth, const struct seccomp_notif *n)
 {
 	struct pv_context *context = birth->context;
 	int listener = context->domain->listener;
 
-	if (birth->cloned && is_prctl(context, n)) {
+	if (!context->pid && is_prctl(n)) {
 		birth->error = pv_listener_pidfd(listener, n, &context->pidfd);
 		if (birth->error < 0) /* which it takes for the end */
 			return pv_listener_answer(listener, n->id, -1);
 		context->pid = (pid_t)n->pid;
 		return pv_listener_continue(listener, n->id);
 	}
-	if ((pid_t)n->pid != context->pid || !pv_notif_is(n, PV_CALL_STOP, shim_stop_ip))
+	if (!context->pid || !pv_notif_is(n, PV_CALL_STOP, shim_stop_ip))
 		return -EIO;
 	context->state = PV_PARKED;
 	context->id = n->id;
@@ -104,29 +92,64 @@ static int on_newborn(struct birth *birth, const struct seccomp_notif *n)
 	return 0;
 }
 
-static int be_born(struct pv_context *context)
+static int on_stranger(struct birth *birth, const struct seccomp_notif *n)
 {
+	if (birth->child)
+		return (pid_t)n->pid == birth->child ? on_newborn(birth, n) : 0;
+	if (birth->n_strangers == STRANGERS)
+		return -EIO;
+	birth->strangers[birth->n_strangers++] = *n;
+	return 0;
+}
+
+static int on_template(struct birth *birth, const struct seccomp_notif *n)
+{
+	struct pv_domain *domain = birth->context->domain;
+	int64_t child = (int64_t)n->data.args[0];
+	int r = 0;
+
+	if (!birth->cloned && is_clone(birth->context, n)) {
+		birth->cloned = true;
+		return pv_listener_continue(domain->listener, n->id);
+	}
+	if (!birth->cloned || !pv_notif_is(n, PV_CALL_TEMPLATE, shim_template_ip) || !child)
+		return -EIO;
+	domain->template_id = n->id;
+	if (child < 0) {
+		birth->error = -EAGAIN;
+		return 0;
+	}
+	birth->child = (pid_t)child;
+	for (unsigned i = 0; !r && i < birth->n_strangers; i++)
+		r = on_stranger(birth, &birth->strangers[i]);
+	return r;
+}
+
+static int be_born(struct birth *birth)
+{
+	struct pv_context *context = birth->context, *sibling;
 	struct pv_domain *domain = context->domain;
-	struct birth birth = {.context = context};
-	struct pv_context *sibling;
 	struct seccomp_notif n;
 	int r;
 
 	r = pv_listener_answer(domain->listener, domain->template_id,
 			       (int64_t)(pv_context_area(context) + PV_AREA_SIZE));
-	while (!r && !(birth.done && (birth.ready || birth.error))) {
-		r = pv_listener_receive(domain, NULL, &n);
+	while (!r && !birth->ready && !birth->error) {
+		/* No guest code is waited for: only a host in trouble takes long. */
+		r = pv_listener_receive_within(domain->listener, BIRTH_MS, &n);
 		if (r < 0)
 			break;
 		sibling = pv_context_find(domain, n.pid);
 		if (sibling)
 			pv_context_file(sibling, &n);
 		else if ((pid_t)n.pid == domain->template)
-			r = on_template(&birth, &n);
+			r = on_template(birth, &n);
 		else
-			r = on_newborn(&birth, &n);
+			r = on_stranger(birth, &n);
 	}
-	return r < 0 ? r : birth.error;
+	if (r < 0) /* what became of the template is not known */
+		pv_domain_kill(domain);
+	return r < 0 ? r : birth->error;
 }
 
 static int map_area(struct pv_context *context)
@@ -186,6 +209,7 @@ static int make_context(struct pv_domain *domain, struct pv_context **ret_contex
 			struct error *err)
 {
 	struct pv_context *context = calloc(1, sizeof(*context));
+	struct birth birth = {.context = context};
 	int r;
 
 	if (!context)
@@ -199,7 +223,7 @@ static int make_context(struct pv_domain *domain, struct pv_context **ret_contex
 	}
 	r = map_area(context);
 	if (!r)
-		r = be_born(context);
+		r = be_born(&birth);
 	if (!r)
 		r = pv_watch_add(domain->host, context->pidfd, domain, context, &context->watch);
 	if (r < 0) {

@@ -152,6 +152,7 @@ int pv_zygote_ask(struct pv_host *host, uint64_t orders, int *ret_fds, struct er
 
 /* ---- domains ---- */
 
+void pv_domain_kill(struct pv_domain *domain); /* its processes; it stays to be destroyed */
 void pv_domain_end(struct pv_domain *domain);
 void pv_spares_drop(struct pv_host *host);
 

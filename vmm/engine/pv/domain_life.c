@@ -154,8 +154,9 @@ int pv_domain_create(struct pv_host *host, struct pv_domain **ret_domain, struct
 
 /* ---- end ---- */
 
-static void kill_all(struct pv_domain *domain)
+void pv_domain_kill(struct pv_domain *domain)
 {
+	atomic_store(&domain->dead, true);
 	syscall(SYS_pidfd_send_signal, domain->template_pidfd, SIGKILL, NULL, 0);
 	for (struct pv_context *c = domain->contexts; c; c = c->next)
 		pv_context_kill(c);
@@ -182,7 +183,7 @@ void pv_domain_end(struct pv_domain *domain)
 				     (uint64_t)PV_CONTEXTS * PV_AREA_SIZE, 0, 0, 0, 0);
 
 	pv_watch_remove(host, domain->template_pidfd, domain->watch);
-	kill_all(domain);
+	pv_domain_kill(domain);
 	if (!clean)
 		clean = await_all(domain);
 	while (domain->contexts)

@@ -90,13 +90,40 @@ enum pv_fault_verdict pv_fault_resolve(struct pv_engine *e, struct pv_shadow *sh
 	return verdict;
 }
 
+void pv_expect(struct pv_user *user, uint64_t va, uint32_t error)
+{
+	if (user->n_ahead < PV_AHEAD)
+		user->ahead[user->n_ahead++] = (struct pv_ahead){.va = va, .error = error};
+}
+
+/*
+ * A fault costs a signal there and back. The one that the guest's kernel has just been told of
+ * is over once it has filled in its tables, and a program that is started has its first ones
+ * where its registers point.
+ */
+void pv_fault_ahead(struct pv_engine *e, struct pv_user *user)
+{
+	struct pv_stop stop = {0};
+
+	if (!user->n_ahead)
+		return;
+	pthread_mutex_lock(&e->shadow_lock);
+	for (unsigned i = 0; i < user->n_ahead; i++) {
+		stop.trap.address = user->ahead[i].va;
+		stop.trap.error = user->ahead[i].error;
+		(void)resolve(e, user->space->shadow, &stop, &stop.trap.error);
+	}
+	pthread_mutex_unlock(&e->shadow_lock);
+	user->n_ahead = 0;
+}
+
 int pv_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint64_t end)
 {
 	struct pv_map map;
 	int r = 0;
 
 	pthread_mutex_lock(&e->shadow_lock);
-	if (pv_shadow_flush(shadow, begin, end, &map))
+	if (pv_dirty_flush(e, shadow, begin, end, &map))
 		r = pv_domain_map(domain_of(e, shadow), &map, 1, NULL, NULL);
 	pthread_mutex_unlock(&e->shadow_lock);
 	return r;

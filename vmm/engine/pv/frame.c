@@ -101,4 +101,5 @@ void pv_interrupt(struct pv_engine *e, const struct pv_stop *stop,
 	else if (!trap)
 		pv_mask(e);
 	e->kernel.in_call = false;
+	e->kernel.repeats = 0;
 }

@@ -30,6 +30,8 @@ static int build(struct pv_engine *e, struct error *err)
 				     SEGUE_PV_DIRECT + ram_size(e->ram), SEGUE_PV_VA_END, NULL,
 				     &k->shadow);
 	if (r == 0)
+		pv_shadow_limit(k->shadow, pv_shadow_usual.maps - PV_DIRECT_MAPS);
+	if (r == 0)
 		r = pv_dirty_join_kernel(e, err);
 	if (r == 0)
 		r = pv_context_create(k->domain, &k->context, err);

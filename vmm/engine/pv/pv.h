@@ -33,7 +33,9 @@
 #define PV_CONTEXT_IDS   (1u << 22)
 #define PV_BUCKETS       1024u
 #define PV_PROMISE_WORDS 64u
+#define PV_AHEAD         2u    /* addresses a context is expected to use at once */
 #define PV_PRINT_MAX     1024u /* bytes handed out at once */
+#define PV_DIRECT_MAPS   16384u /* that the direct map is cut into at most, while tracked */
 #define PV_WORDS_MAX     256u  /* of END's text */
 
 struct pv_engine;
@@ -67,6 +69,11 @@ struct pv_user {
 	bool here;                  /* .regs and .xsave are valid */
 	bool there;                 /* those of .context are valid */
 	struct pv_context *context; /* NULL: none at the moment */
+	struct pv_ahead {
+		uint64_t va;
+		uint32_t error;     /* SEGUE_PV_PF_* of an access that is to be expected */
+	} ahead[PV_AHEAD];
+	unsigned n_ahead;
 	struct segue_pv_regs regs;
 	uint8_t *xsave;             /* e->xsave_size bytes, or NULL: not needed yet */
 };
@@ -117,7 +124,7 @@ struct pv_run {
 	pthread_cond_t cond;        /* PV_IN_BLOCK waits for it */
 	enum pv_run_at at;
 	struct pv_context *context; /* runs guest code, or is about to */
-	bool kicked;
+	atomic_bool kicked;         /* written under the lock */
 };
 
 struct pv_timer {
@@ -158,6 +165,7 @@ struct pv_engine {
 	struct pv_promise promise;
 
 	_Atomic(struct segue_pv_vcpu *) page; /* of the guest; NULL before the first boot */
+	atomic_bool fetch;     /* a save is near: pv_users_fetch() is wanted */
 
 	/* The vCPU's thread, or any while it is parked. */
 	bool booted;           /* or loaded: guest time has begun */
@@ -253,6 +261,7 @@ void pv_spaces_drop(struct pv_engine *e);
 /* resident.c: which spaces and contexts the host has at the moment. */
 int pv_user_enter(struct pv_engine *e, struct pv_user *user); /* makes it ready to run */
 int pv_user_fetch(struct pv_engine *e, struct pv_user *user); /* makes .here true */
+void pv_users_fetch(struct pv_engine *e); /* those that do not run, if it is wanted */
 void pv_space_evict(struct pv_engine *e, struct pv_space *space);
 void pv_space_discard(struct pv_engine *e, struct pv_space *space); /* registers lost */
 void pv_user_gone(struct pv_engine *e, struct pv_user *user); /* its host context */
@@ -274,6 +283,9 @@ void pv_user_step(struct pv_engine *e);
 enum pv_fault_verdict { PV_FAULT_DONE, PV_FAULT_GUEST, PV_FAULT_STUCK };
 enum pv_fault_verdict pv_fault_resolve(struct pv_engine *e, struct pv_shadow *shadow,
 				       const struct pv_stop *stop, uint32_t *ret_error);
+/* Maps what a context will use as soon as it runs, if the guest's tables allow it. */
+void pv_fault_ahead(struct pv_engine *e, struct pv_user *user);
+void pv_expect(struct pv_user *user, uint64_t va, uint32_t error);
 /* Drops what SHADOW has from BEGIN to END. */
 int pv_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint64_t end);
 
@@ -327,6 +339,9 @@ int pv_dirty_start(struct engine *engine, struct error *err);
 int pv_dirty_harvest(struct engine *engine, uint64_t *words, struct error *err);
 int pv_dirty_stop(struct engine *engine);
 const char *pv_dirty_words(const struct engine *engine);
+/* pv_shadow_flush() that logs no more than it must. The domain stands; shadow lock held. */
+bool pv_dirty_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint64_t end,
+		    struct pv_map *ret_map);
 /* A domain has been made: it is tracked if the others are. Shadow lock held. */
 int pv_dirty_join(struct pv_engine *e, struct pv_domain *domain, struct error *err);
 /* The same of the kernel's domain, and its end. */

@@ -103,13 +103,37 @@ int pv_user_fetch(struct pv_engine *e, struct pv_user *user)
 	return r;
 }
 
+static void fetch_idle(struct pv_engine *e, struct pv_user *user)
+{
+	bool entered = e->kernel.at == PV_AT_USER && e->kernel.user == user;
+
+	if (user->there && !user->here && !entered)
+		(void)pv_user_fetch(e, user);
+}
+
+/*
+ * Getting a context's registers takes a signal. Those that have not run since need none when
+ * the guest is saved, where it would wait for it. Whoever kicks does not wait for this.
+ */
+void pv_users_fetch(struct pv_engine *e)
+{
+	if (!atomic_exchange(&e->fetch, false))
+		return;
+	for (unsigned i = 0; i < PV_BUCKETS; i++) {
+		struct pv_user *user = e->users[i];
+
+		for (; user && !atomic_load(&e->run.kicked); user = user->next)
+			fetch_idle(e, user);
+	}
+}
+
 /* What may have been written is logged by the flush. */
 static void shadow_drop(struct pv_engine *e, struct pv_space *space)
 {
 	struct pv_map map;
 
 	pthread_mutex_lock(&e->shadow_lock);
-	(void)pv_shadow_flush(space->shadow, 0, SEGUE_PV_VA_END, &map);
+	(void)pv_dirty_flush(e, space->shadow, SEGUE_PV_USER_BEGIN, SEGUE_PV_VA_END, &map);
 	pv_shadow_destroy(space->shadow);
 	space->shadow = NULL;
 	pv_domain_destroy(space->domain);
@@ -274,6 +298,9 @@ int pv_user_load(struct pv_engine *e, struct pv_user *user, const struct segue_p
 		memcpy(user->xsave, xsave, e->xsave_size);
 		pv_xsave_clean(user->xsave, e->xsave_size, e->xsave_components);
 	}
+	user->n_ahead = 0;
+	pv_expect(user, regs->rip, SEGUE_PV_PF_FETCH);
+	pv_expect(user, regs->rsp, SEGUE_PV_PF_WRITE);
 	user->regs = *regs;
 	user->here = !user->there || xsave;
 	user->there = user->there && !xsave;

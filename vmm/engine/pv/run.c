@@ -119,6 +119,7 @@ void pv_vcpu_run(struct vcpu *vcpu, struct vcpu_exit *ret_exit)
 	ret_exit->error = (struct error){0};
 	if (k->at == PV_AT_IO)
 		pv_io_settle(e);
+	pv_users_fetch(e);
 	for (;;) {
 		if (outs[k->at]) {
 			if (outs[k->at](e, ret_exit))

@@ -126,6 +126,8 @@ static void on_trap(struct pv_engine *e, const struct pv_stop *stop)
 	if (trap.vector == SEGUE_PV_VECTOR_PF)
 		verdict = pv_fault_resolve(e, user->space->shadow, stop, &trap.error);
 	if (verdict == PV_FAULT_GUEST) {
+		if (trap.vector == SEGUE_PV_VECTOR_PF)
+			pv_expect(user, trap.address, trap.error);
 		tell_trap(e, &trap, stop->rip);
 	} else if (verdict == PV_FAULT_STUCK) {
 		pv_user_gone(e, user);
@@ -171,6 +173,7 @@ void pv_user_step(struct pv_engine *e)
 		cannot_enter(e, user, r);
 		return;
 	}
+	pv_fault_ahead(e, user);
 	if (!pv_run_begin(e, PV_IN_USER, user->context)) {
 		if (pv_pending(e))
 			pv_kernel_result(e, SEGUE_PV_EVENT);

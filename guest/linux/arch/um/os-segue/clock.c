@@ -15,7 +15,7 @@
 #define RATING       400
 #define MIN_DELTA_NS 1000
 #define MAX_DELTA_NS (3600ull * NSEC_PER_SEC)
-#define NO_TIMER     (~0ul)
+#define NO_TIMER     (~0ull)
 
 static u64 read_counter(void)
 {
@@ -90,14 +90,31 @@ static struct clocksource source = {
 	.flags = CLOCK_SOURCE_IS_CONTINUOUS,
 };
 
+/*
+ * The timer. Setting it is a hypercall, and most settings only put a deadline off: before and
+ * after each short sleep of the processor. Those wait for the earlier one to come up.
+ */
+static u64 armed = NO_TIMER;  /* what the machine was told, and has not raised yet */
+static u64 wanted = NO_TIMER;
+
+static void arm(void)
+{
+	if (wanted >= armed)
+		return;
+	armed = wanted;
+	segue_call1(SEGUE_PV_SET_TIMER, armed);
+}
+
 static int timer_set(unsigned long delta, struct clock_event_device *timer)
 {
-	return segue_call1(SEGUE_PV_SET_TIMER, segue_clock_read() + delta) ? -EINVAL : 0;
+	wanted = segue_clock_read() + delta;
+	arm();
+	return 0;
 }
 
 static int timer_stop(struct clock_event_device *timer)
 {
-	segue_call1(SEGUE_PV_SET_TIMER, NO_TIMER);
+	wanted = NO_TIMER;
 	return 0;
 }
 
@@ -112,6 +129,12 @@ static struct clock_event_device timer = {
 
 static irqreturn_t timer_handler(int irq, void *unused)
 {
+	armed = NO_TIMER;
+	if (segue_clock_read() < wanted) {
+		arm();
+		return IRQ_HANDLED;
+	}
+	wanted = NO_TIMER;
 	timer.event_handler(&timer);
 	return IRQ_HANDLED;
 }

@@ -5,6 +5,7 @@
  */
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/userfaultfd_k.h>
 #include <linux/uaccess.h>
 #include <kern_util.h>
 #include "segue.h"
@@ -47,6 +48,50 @@ static int failed(vm_fault_t fault, u32 error)
 	BUG();
 }
 
+/*
+ * A program that writes to fresh memory page after page gets the rest of a block at once: a
+ * fault costs more than the page does. The machine tries as many pages around a fault.
+ * What the last fault was is kept for whoever runs; that another program's comes in between
+ * only costs the next block one fault more.
+ */
+#define BLOCK_SIZE (16 * PAGE_SIZE)
+
+static struct {
+	struct mm_struct *mm;
+	unsigned long next;
+} last;
+
+static bool in_sequence(struct mm_struct *mm, unsigned long page)
+{
+	bool yes = last.mm == mm && last.next == page;
+
+	last.mm = mm;
+	last.next = page + PAGE_SIZE;
+	return yes;
+}
+
+static bool untouched(struct mm_struct *mm, unsigned long address)
+{
+	pte_t *pte = virt_to_pte(mm, address);
+
+	return !pte || pte_none(*pte);
+}
+
+/* MM is locked, the fault at ADDRESS done. */
+static void go_ahead(struct vm_area_struct *vma, unsigned long address)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long page = address & PAGE_MASK, end;
+
+	if (!vma_is_anonymous(vma) || userfaultfd_armed(vma) || !in_sequence(mm, page))
+		return;
+	end = min(ALIGN(page + 1, BLOCK_SIZE), vma->vm_end);
+	for (page += PAGE_SIZE; page < end && untouched(mm, page); page += PAGE_SIZE)
+		if (handle_mm_fault(vma, page, FAULT_FLAG_WRITE, NULL) & VM_FAULT_ERROR)
+			break;
+	last.next = page;
+}
+
 static int resolve(struct mm_struct *mm, unsigned long address, u32 error, int *ret_code)
 {
 	unsigned int flags = fault_flags(error);
@@ -73,6 +118,8 @@ static int resolve(struct mm_struct *mm, unsigned long address, u32 error, int *
 			return -EFAULT;
 		flags |= FAULT_FLAG_TRIED;
 	}
+	if (!(fault & VM_FAULT_ERROR) && (error & SEGUE_PV_PF_USER) && (flags & FAULT_FLAG_WRITE))
+		go_ahead(vma, address);
 	mmap_read_unlock(mm);
 	return fault & VM_FAULT_ERROR ? failed(fault, error) : 0;
 }
