@@ -256,21 +256,25 @@ struct kernel_sigaction {
  */
 SHIM_CODE static void set_handler(int signal)
 {
-	struct kernel_sigaction action = {
-	    .handler = shim_handler,
-	    .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_RESTORER_FLAG,
-	    .restorer = shim_handler, /* never returned to */
-	    .mask = ALL_SIGNALS,
-	};
+	struct kernel_sigaction action;
 
+	/* By parts: an initializer could become a constant outside of the section. */
+	action.handler = shim_handler;
+	action.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_RESTORER_FLAG;
+	action.restorer = shim_handler; /* never returned to */
+	action.mask = ALL_SIGNALS;
 	call6(__NR_rt_sigaction, signal, (long)&action, 0, sizeof(action.mask), 0, 0);
 }
 
 SHIM_CODE static void set_signals(void)
 {
-	struct kernel_sigaction ignore = {.handler = (const unsigned char *)1};
+	struct kernel_sigaction ignore;
 	uint64_t all = ALL_SIGNALS;
 
+	ignore.handler = (const unsigned char *)SIG_IGN;
+	ignore.flags = 0;
+	ignore.restorer = NULL;
+	ignore.mask = 0;
 	call6(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all), 0, 0);
 	/* Nobody waits for domains or contexts: they are reaped by themselves. */
 	call6(__NR_rt_sigaction, SIGCHLD, (long)&ignore, 0, sizeof(all), 0, 0);
