@@ -97,15 +97,17 @@ static int direct_harvest(struct pv_engine *e, uint64_t *words)
 	return direct_close(e);
 }
 
-/* Tracking may also have ended between the fault and now: trying again is right then. */
+/* Tracking may also have ended between the fault and now, or have failed to begin. */
 bool pv_dirty_fault(struct pv_engine *e, const struct pv_stop *stop)
 {
 	uint64_t page = (stop->trap.address - SEGUE_PV_DIRECT) / RAM_PAGE;
-	int r = 0;
+	int r;
 
 	pthread_mutex_lock(&e->shadow_lock);
 	if (e->track == PV_TRACK_SHADOW)
 		r = direct_open(e, page);
+	else
+		r = direct_protect(e, 0, ram_pages(e), RWX);
 	pthread_mutex_unlock(&e->shadow_lock);
 	return r == 0;
 }
@@ -286,8 +288,10 @@ int pv_dirty_start(struct engine *engine, struct error *err)
 		r = kernel_start(e);
 	if (r < 0 && !(e->track_uffd && e->track_forced))
 		r = faults_start(e);
-	if (r < 0)
+	if (r < 0) {
 		e->track = PV_TRACK_OFF;
+		pv_shadow_track(e->shadows, PV_TRACK_OFF);
+	}
 	pthread_mutex_unlock(&e->shadow_lock);
 	return r < 0 ? error_system(err, r, "the host does not track written pages") : 0;
 }
