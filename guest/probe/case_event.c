@@ -124,6 +124,7 @@ static void event_kernel(void)
 	static const uint64_t periods[] = {20 * US, 50 * US, 333 * US};
 
 	event_hook = tick;
+	bases_set(0x1234567000, 0x7654321000);
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t before = events_taken, end = clock_ns() + 200 * MS;
 
@@ -138,8 +139,10 @@ static void event_kernel(void)
 		events_mask();
 		note("events", events_taken - before);
 		EXPECT(events_taken - before > 20);
+		EXPECT(bases_are(0x1234567000, 0x7654321000));
 		pending_clear(TIMER);
 	}
+	bases_set(0, 0);
 }
 
 /* Masked, nobody is interrupted; unmasked afterwards, what came meanwhile is there. */

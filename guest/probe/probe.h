@@ -33,6 +33,20 @@ static inline uint64_t rdtsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
+/* Of FS and GS. The machine's own code needs these instructions, so they are there. */
+static inline void bases_set(uint64_t fs, uint64_t gs)
+{
+	__asm__ volatile("wrfsbase %0; wrgsbase %1" : : "r"(fs), "r"(gs));
+}
+
+static inline bool bases_are(uint64_t fs, uint64_t gs)
+{
+	uint64_t f, g;
+
+	__asm__ volatile("rdfsbase %0; rdgsbase %1" : "=r"(f), "=r"(g));
+	return f == fs && g == gs;
+}
+
 static inline void barrier(void)
 {
 	__asm__ volatile("" : : : "memory");
@@ -208,7 +222,8 @@ extern const struct probe_case start_cases[], kernel_cases[], user_cases[], faul
 
 /* heart.c: what tests of moves listen to. */
 void heart_start(uint64_t period_ns); /* also the first timer */
-bool heart_due(void);  /* looks at the clock, too: it must never go back */
+bool heart_due(void);  /* looks at the clock, too, which must never go back; ends after POWER */
+void heart_clear(void); /* the lines that only come up: takes note of them */
 void heart_beat(void); /* a to z in turn; sets the timer for the next */
 void heart_wait(void); /* sets the timer again: an event may have been taken meanwhile */
 void heart_word(char word);

@@ -171,7 +171,7 @@ static void worker_run(unsigned i)
 /* The device's line may come up at any time, after a move for instance: as drivers do. */
 static void clear_lines(void)
 {
-	pending_clear(TIMER);
+	heart_clear();
 	if (w.io && vcpu->pending & 1ull << w.entropy.line)
 		virtio_acknowledge(&w.entropy);
 }
