@@ -17,9 +17,9 @@
  * With each heartbeat it is looked whether everything still is what it was. "probe: ready"
  * once it holds; V every hundredth beat. SSE registers and segment bases belong to it.
  */
-#define MANY     512u
-#define SYS_DONE 1
-#define FAR      0x30000000ull
+#define MANY      512u
+#define SYS_DONE  1
+#define FAR       0x30000000ull
 #define KERNEL_FS 0x1234567000ull
 #define KERNEL_GS 0x7654321000ull
 
@@ -279,10 +279,10 @@ void hold(const char *state)
 		const char *name;
 		void (*run)(void);
 	} states[] = {
-		{"kernel", hold_kernel}, {"masked", hold_masked}, {"block", hold_block},
-		{"user", hold_user}, {"syscall", hold_syscall}, {"trap", hold_trap},
-		{"event", hold_event}, {"fresh", hold_fresh}, {"io", hold_io},
-		{"print", hold_print},
+	    {"kernel", hold_kernel}, {"masked", hold_masked},   {"block", hold_block},
+	    {"user", hold_user},     {"syscall", hold_syscall}, {"trap", hold_trap},
+	    {"event", hold_event},   {"fresh", hold_fresh},     {"io", hold_io},
+	    {"print", hold_print},
 	};
 
 	bases_set(KERNEL_FS, KERNEL_GS);
