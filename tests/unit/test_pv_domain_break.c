@@ -142,23 +142,34 @@ static void test_numbers(void)
 /* ---- into the shim ---- */
 
 static atomic_bool quit;
-static _Atomic(struct pv_context *) running;
+static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pv_context *running;
+static uint64_t running_since; /* a count of runs */
 
 /* Whatever runs for 5 ms is kicked. */
 static void *kick_slow(void *data)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
-	struct pv_context *before = NULL, *now;
+	uint64_t before = 0;
 
 	(void)data;
 	while (!atomic_load(&quit)) {
 		nanosleep(&pause, NULL);
-		now = atomic_load(&running);
-		if (now && now == before)
-			pv_context_kick(now);
-		before = now;
+		pthread_mutex_lock(&running_lock);
+		if (running && running_since == before)
+			pv_context_kick(running);
+		before = running_since;
+		pthread_mutex_unlock(&running_lock);
 	}
 	return NULL;
+}
+
+static void now_running(struct pv_context *context)
+{
+	pthread_mutex_lock(&running_lock);
+	running = context;
+	running_since++;
+	pthread_mutex_unlock(&running_lock);
 }
 
 static struct pv_stop watched(struct prison *p, const struct segue_pv_regs *regs)
@@ -169,9 +180,9 @@ static struct pv_stop watched(struct prison *p, const struct segue_pv_regs *regs
 		renew(p);
 		CU_ASSERT_EQUAL_FATAL(pv_context_set(p->culprit, regs, NULL, 0, NULL), 0);
 	}
-	atomic_store(&running, p->culprit);
+	now_running(p->culprit);
 	pv_context_run(p->culprit, &stop);
-	atomic_store(&running, NULL);
+	now_running(NULL);
 	return stop;
 }
 
@@ -180,7 +191,6 @@ static void test_every_byte(void)
 {
 	static const uint64_t numbers[] = {SYS_exit_group, SYS_munmap, PV_CALL_STOP, 0};
 	uint64_t len = (uint64_t)(__stop_pvshim - __start_pvshim), lost = 0;
-	const struct timespec moment = {.tv_nsec = 12000000};
 	struct prison p;
 	struct segue_pv_regs regs;
 	struct pv_stop stop;
@@ -200,7 +210,6 @@ static void test_every_byte(void)
 		stop = watched(&p, &regs);
 		if (stop.kind == PV_STOP_LOST) {
 			lost++;
-			nanosleep(&moment, NULL); /* the kicker must not see it any more */
 			renew(&p);
 		}
 		if (at % 64 == 0)
