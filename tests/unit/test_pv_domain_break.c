@@ -32,7 +32,8 @@ static void prison_check(struct prison *p)
 	struct pv_stop stop;
 
 	rig_check(&p->rig, p->sibling);
-	CU_ASSERT_EQUAL(rig_map(&p->rig, p->domain, RIG_FREE, RIG_FREE_OFFSET, 1, PROT_READ), 0);
+	CU_ASSERT_EQUAL(rig_map(&p->rig, p->domain, RIG_FREE, RIG_FREE_OFFSET, 1, PROT_READ),
+			0);
 	rig_start(&p->rig, p->sibling, code_read, RIG_FREE);
 	CU_ASSERT_EQUAL(rig_run(p->sibling).kind, PV_STOP_SYSCALL);
 	CU_ASSERT_EQUAL(pv_domain_unmap(p->domain, RIG_FREE, RIG_FREE + 4096, &p->rig.err), 0);
@@ -120,9 +121,10 @@ static void test_abis(void)
 /* Real numbers of the host's, that would show: none is made. */
 static void test_numbers(void)
 {
-	static const uint64_t numbers[] = {SYS_exit_group, SYS_exit, SYS_kill, SYS_fork, SYS_vfork,
-					   SYS_munmap, SYS_rt_sigreturn, SYS_execve, SYS_clone,
-					   SYS_prctl, SYS_seccomp, SYS_sigaltstack, ~0u, 0xffff};
+	static const uint64_t numbers[] = {
+	    SYS_exit_group, SYS_exit,         SYS_kill,   SYS_fork,  SYS_vfork,
+	    SYS_munmap,     SYS_rt_sigreturn, SYS_execve, SYS_clone, SYS_prctl,
+	    SYS_seccomp,    SYS_sigaltstack,  ~0u,        0xffff};
 	struct prison p;
 	struct segue_pv_regs regs;
 	struct pv_stop stop;
@@ -290,8 +292,18 @@ static void test_trusted_calls(void)
 static void test_forged_stops(void)
 {
 	static const uint64_t frames[] = {
-	    0, 1, PV_SHIM, PV_ORDERS, PV_AREAS - 8, PV_AREAS, PV_AREAS + PV_AREA_SIZE,
-	    PV_AREAS + 2 * PV_AREA_SIZE - 8, PV_AREAS + PV_AREA_SIZE + 4, RIG_DATA, ~0ull, 1ull << 63,
+	    0,
+	    1,
+	    PV_SHIM,
+	    PV_ORDERS,
+	    PV_AREAS - 8,
+	    PV_AREAS,
+	    PV_AREAS + PV_AREA_SIZE,
+	    PV_AREAS + 2 * PV_AREA_SIZE - 8,
+	    PV_AREAS + PV_AREA_SIZE + 4,
+	    RIG_DATA,
+	    ~0ull,
+	    1ull << 63,
 	};
 	struct prison p;
 	struct segue_pv_regs regs;
@@ -426,8 +438,9 @@ static void test_own_end(void)
 /* What is ours cannot be written, and what can be is the context's own frame area. */
 static void test_memory(void)
 {
-	static const uint64_t ours[] = {PV_SHIM, PV_SHIM + 4096, PV_ORDERS, PV_ORDERS + 8192,
-					PV_STACK, PV_AREAS + 2 * PV_AREA_SIZE};
+	static const uint64_t ours[] = {PV_SHIM,   PV_SHIM + 4096,
+					PV_ORDERS, PV_ORDERS + 8192,
+					PV_STACK,  PV_AREAS + 2 * PV_AREA_SIZE};
 	struct prison p;
 	struct segue_pv_regs regs;
 	struct pv_stop stop;

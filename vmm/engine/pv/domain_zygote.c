@@ -117,8 +117,7 @@ static void become_zygote(const int *fds, pid_t monitor)
 		return;
 	__asm__ volatile("mov %0, %%rsp\n\tjmp *%1"
 			 :
-			 : "r"(stack + PV_STACK_SIZE),
-			   "r"(pv_shim_address(shim_zygote_entry))
+			 : "r"(stack + PV_STACK_SIZE), "r"(pv_shim_address(shim_zygote_entry))
 			 : "memory");
 	__builtin_unreachable();
 }
@@ -146,7 +145,8 @@ static int fork_zygote(struct pv_host *host, const int *fds, struct error *err)
 {
 	pid_t monitor = getpid();
 
-	/* Not by libc: nobody's atfork handlers, which may leave threads in what must be empty. */
+	/* Not by libc: nobody's atfork handlers, which may leave threads in what must be empty.
+	 */
 	host->zygote = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (host->zygote < 0)
 		return error_system(err, -errno, "pv: cannot fork");
@@ -186,7 +186,8 @@ static void await_last(int fd)
 	while ((now = pv_now_ms()) < end) {
 		if (poll(&poll_fd, 1, (int)(end - now)) <= 0)
 			continue;
-		if (poll_fd.revents & (POLLHUP | POLLERR) || recv(fd, &byte, 1, MSG_DONTWAIT) <= 0)
+		if (poll_fd.revents & (POLLHUP | POLLERR) ||
+		    recv(fd, &byte, 1, MSG_DONTWAIT) <= 0)
 			return;
 	}
 }

@@ -237,7 +237,7 @@ SHIM_CODE static void domain_main(const struct pv_zygote_request *request, long 
 		fail(request->orders, r);
 	program.len = (unsigned short)guest_filter(filter);
 	((void (*)(void *, volatile long *))(uintptr_t)shim_template_start)(&program,
-									 &birth.listener);
+									    &birth.listener);
 }
 
 /* ---- the zygote ---- */
@@ -271,7 +271,7 @@ SHIM_CODE static void set_signals(void)
 	struct kernel_sigaction ignore;
 	uint64_t all = ALL_SIGNALS;
 
-	ignore.handler = (const unsigned char *)SIG_IGN;
+	ignore.handler = (const unsigned char *)(uintptr_t)SIG_IGN;
 	ignore.flags = 0;
 	ignore.restorer = NULL;
 	ignore.mask = 0;
@@ -294,7 +294,8 @@ SHIM_CODE void zygote_main(void)
 	leave_nothing_else();
 	set_signals();
 	for (;;) {
-		r = call6(__NR_recvfrom, PV_FD_SOCKET, (long)&request, sizeof(request), 0, 0, 0);
+		r = call6(__NR_recvfrom, PV_FD_SOCKET, (long)&request, sizeof(request), 0, 0,
+			  0);
 		if (r != sizeof(request))
 			call3(__NR_exit_group, 0, 0, 0); /* the monitor is gone */
 		r = call6(__NR_clone, SIGCHLD, 0, 0, 0, 0, 0);
