@@ -3,8 +3,8 @@
 
 /*
  * Kernel mode makes the host's system calls from the host's own instructions: the Kth SYSCALL
- * it finds above VA_END, with numbers from N on. It may be the end of this guest, and of nothing
- * else; so the number is told before each, and who watches begins anew behind it.
+ * it finds above VA_END, with numbers from N on. It may be the end of this guest, and of
+ * nothing else; so the number is told before each, and who watches begins anew behind it.
  *
  * "probe: site ADDRESS", "probe: call N" ..., "probe: all calls made" or "probe: no such site".
  */

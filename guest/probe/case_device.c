@@ -5,17 +5,17 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_mmio.h>
 
-#define COM1 0x3f8ull
-#define DATA 0u
-#define IER  1u
-#define IIR  2u
-#define FCR  2u
-#define MCR  4u
-#define SCRATCH 7u
+#define COM1         0x3f8ull
+#define DATA         0u
+#define IER          1u
+#define IIR          2u
+#define FCR          2u
+#define MCR          4u
+#define SCRATCH      7u
 #define IER_RECEIVED 1u
 #define IER_EMPTY    2u
 #define MCR_LOOP     0x10u
-#define SERIAL (1ull << SEGUE_PV_LINE_SERIAL)
+#define SERIAL       (1ull << SEGUE_PV_LINE_SERIAL)
 
 static uint64_t in(unsigned port)
 {
@@ -46,10 +46,10 @@ static void io_serial(void)
 /* Places where nothing is, of every width. */
 static void io_nothing(void)
 {
-	static const uint64_t ports[] = {0, 0x80, 0x3f0, 0x3fe, 0xcf8, 0xfff8, 0xffff, 0x10000,
-					 ~0ull, ~0ull - 3};
-	static const uint64_t places[] = {0, 0x1000, 0xe0000000, 0xfee00000, 1ull << 40,
-					  1ull << 63, ~0ull, ~0ull - 6};
+	static const uint64_t ports[] = {0,      0x80,   0x3f0,   0x3fe, 0xcf8,
+					 0xfff8, 0xffff, 0x10000, ~0ull, ~0ull - 3};
+	static const uint64_t places[] = {0,          0x1000,     0xe0000000, 0xfee00000,
+					  1ull << 40, 1ull << 63, ~0ull,      ~0ull - 6};
 
 	for (unsigned bytes = 1; bytes <= 8; bytes *= 2) {
 		for (unsigned i = 0; i < sizeof(ports) / sizeof(*ports); i++)
@@ -100,7 +100,8 @@ static void io_line(void)
 	EXPECT(line_is(SERIAL, false));
 	out(DATA, 'x');
 	EXPECT(line_is(SERIAL, true));
-	/* Clearing the bit is not answering the cause, BLOCK does not wait while it is there. */
+	/* Clearing the bit is not answering the cause, BLOCK does not wait while it is there.
+	 */
 	EXPECT_EQ(hv(SEGUE_PV_BLOCK, 0, 0, 0), 0);
 	EXPECT_EQ(in(DATA), 'x');
 	EXPECT(line_is(SERIAL, false));
@@ -203,7 +204,8 @@ static void device_wild(void)
 		if (x >> 20 & 1)
 			io_read(SEGUE_PV_MEMORY, address, 1u << (x >> 24 & 3));
 		else
-			io_write(SEGUE_PV_MEMORY, address & ~3ull, 1u << (x >> 24 & 3), x >> 32);
+			io_write(SEGUE_PV_MEMORY, address & ~3ull, 1u << (x >> 24 & 3),
+				 x >> 32);
 	}
 	EXPECT(virtio_start(&v, 0));
 	EXPECT_EQ(virtio_request(&v, page_new(), 64, true), 64);
@@ -211,12 +213,12 @@ static void device_wild(void)
 }
 
 const struct probe_case device_cases[] = {
-	{"io-serial", io_serial},
-	{"io-nothing", io_nothing},
-	{"io-line", io_line},
-	{"device-list", device_list},
-	{"device-entropy", device_entropy},
-	{"device-console", device_console},
-	{"device-wild", device_wild},
-	{NULL, NULL},
+    {"io-serial", io_serial},
+    {"io-nothing", io_nothing},
+    {"io-line", io_line},
+    {"device-list", device_list},
+    {"device-entropy", device_entropy},
+    {"device-console", device_console},
+    {"device-wild", device_wild},
+    {NULL, NULL},
 };

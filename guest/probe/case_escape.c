@@ -3,7 +3,7 @@
 #include "escape.h"
 
 extern const char u_syscall[], u_syscall_next[], u_int80[], u_sysenter[], u_lcall[], u_call[],
-	u_undefined[];
+    u_undefined[];
 
 #define X32      0x40000000ull
 #define VSYSCALL 0xffffffffff600000ull
@@ -161,11 +161,11 @@ static void escape_user_calls(void)
 static void escape_compat(void)
 {
 	static const uint8_t codes[][4] = {
-		{0xcd, 0x80, 0x0f, 0x0b}, /* int 0x80; ud2 */
-		{0x0f, 0x05, 0x0f, 0x0b}, /* syscall */
-		{0x0f, 0x34, 0x0f, 0x0b}, /* sysenter */
-		{0xeb, 0xfe, 0x0f, 0x0b}, /* jmp . */
-		{0x0f, 0x0b, 0x0f, 0x0b}, /* ud2 */
+	    {0xcd, 0x80, 0x0f, 0x0b}, /* int 0x80; ud2 */
+	    {0x0f, 0x05, 0x0f, 0x0b}, /* syscall */
+	    {0x0f, 0x34, 0x0f, 0x0b}, /* sysenter */
+	    {0xeb, 0xfe, 0x0f, 0x0b}, /* jmp . */
+	    {0x0f, 0x0b, 0x0f, 0x0b}, /* ud2 */
 	};
 	struct program p;
 
@@ -196,8 +196,20 @@ static void escape_compat(void)
 static void escape_stack(void)
 {
 	static const uint64_t places[] = {
-		0, 8, 1, 127, PAGE, SEGUE_PV_VA_END, 1ull << 46, (1ull << 47) - 8, (1ull << 47),
-		1ull << 63, ~0ull, ~0ull - 7, 0xffffffff80000000ull, USER_CODE + 64,
+	    0,
+	    8,
+	    1,
+	    127,
+	    PAGE,
+	    SEGUE_PV_VA_END,
+	    1ull << 46,
+	    (1ull << 47) - 8,
+	    (1ull << 47),
+	    1ull << 63,
+	    ~0ull,
+	    ~0ull - 7,
+	    0xffffffff80000000ull,
+	    USER_CODE + 64,
 	};
 	struct program p;
 
@@ -216,11 +228,11 @@ static void escape_stack(void)
 }
 
 const struct probe_case escape_cases[] = {
-	{"escape-kernel-calls", escape_kernel_calls},
-	{"escape-kernel-sigreturn", escape_kernel_sigreturn},
-	{"escape-kernel-vsyscall", escape_kernel_vsyscall},
-	{"escape-user-calls", escape_user_calls},
-	{"escape-compat", escape_compat},
-	{"escape-stack", escape_stack},
-	{NULL, NULL},
+    {"escape-kernel-calls", escape_kernel_calls},
+    {"escape-kernel-sigreturn", escape_kernel_sigreturn},
+    {"escape-kernel-vsyscall", escape_kernel_vsyscall},
+    {"escape-user-calls", escape_user_calls},
+    {"escape-compat", escape_compat},
+    {"escape-stack", escape_stack},
+    {NULL, NULL},
 };

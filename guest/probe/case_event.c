@@ -124,6 +124,7 @@ static void event_kernel(void)
 	static const uint64_t periods[] = {20 * US, 50 * US, 333 * US};
 
 	event_hook = tick;
+	bases_set(0x1234567000, 0x7654321000);
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t before = events_taken, end = clock_ns() + 200 * MS;
 
@@ -138,8 +139,10 @@ static void event_kernel(void)
 		events_mask();
 		note("events", events_taken - before);
 		EXPECT(events_taken - before > 20);
+		EXPECT(bases_are(0x1234567000, 0x7654321000));
 		pending_clear(TIMER);
 	}
+	bases_set(0, 0);
 }
 
 /* Masked, nobody is interrupted; unmasked afterwards, what came meanwhile is there. */
@@ -292,7 +295,7 @@ static void event_user_steady(void)
 	for (unsigned i = 0; i < 16; i++)
 		if (i != 0 && i != 7)
 			r[i] = 0x5555000000ull;
-	r[1] += 3;  /* RBX, and so on as u_steady has it */
+	r[1] += 3; /* RBX, and so on as u_steady has it */
 	r[2] += 4;
 	r[4] += 1;
 	r[6] += 5;
@@ -345,16 +348,16 @@ static void event_and_return(void)
 }
 
 const struct probe_case event_cases[] = {
-	{"clock-monotonic", clock_monotonic},
-	{"clock-values", clock_values},
-	{"timer-block", timer_block},
-	{"timer-set", timer_set},
-	{"event-kernel", event_kernel},
-	{"event-masked", event_masked},
-	{"event-nested", event_nested},
-	{"event-and-trap", event_and_trap},
-	{"event-user", event_user},
-	{"event-user-steady", event_user_steady},
-	{"event-and-return", event_and_return},
-	{NULL, NULL},
+    {"clock-monotonic", clock_monotonic},
+    {"clock-values", clock_values},
+    {"timer-block", timer_block},
+    {"timer-set", timer_set},
+    {"event-kernel", event_kernel},
+    {"event-masked", event_masked},
+    {"event-nested", event_nested},
+    {"event-and-trap", event_and_trap},
+    {"event-user", event_user},
+    {"event-user-steady", event_user_steady},
+    {"event-and-return", event_and_return},
+    {NULL, NULL},
 };

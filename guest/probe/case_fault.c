@@ -3,16 +3,16 @@
 #include "probe.h"
 
 extern const char u_divide[], u_overflow[], u_breakpoint[], u_breakpoint_next[], u_undefined[],
-	u_privileged[], u_noncanonical[], u_segment[], u_port[], u_softint[], u_alignment[],
-	u_x87[], u_simd[], u_step[], u_step_first[], u_step_second[], u_harmless[], u_read[],
-	u_write[], u_jump[], u_syscall[];
+    u_privileged[], u_noncanonical[], u_segment[], u_port[], u_softint[], u_alignment[],
+    u_x87[], u_simd[], u_step[], u_step_first[], u_step_second[], u_harmless[], u_read[],
+    u_write[], u_jump[], u_syscall[];
 
 #define SYS_DONE 1
 #define UVA      0x80000000ull
-#define U SEGUE_PV_PF_USER
-#define P SEGUE_PV_PF_PRESENT
-#define W SEGUE_PV_PF_WRITE
-#define X SEGUE_PV_PF_FETCH
+#define U        SEGUE_PV_PF_USER
+#define P        SEGUE_PV_PF_PRESENT
+#define W        SEGUE_PV_PF_WRITE
+#define X        SEGUE_PV_PF_FETCH
 
 static void expect_trap(int64_t reason, uint32_t vector)
 {
@@ -26,19 +26,19 @@ static void fault_kinds(void)
 		const char *code, *rip; /* RIP 0: not looked at */
 		uint32_t vector;
 	} kinds[] = {
-		{u_overflow, NULL, SEGUE_PV_VECTOR_DE},
-		{u_breakpoint, u_breakpoint_next, SEGUE_PV_VECTOR_BP},
-		{u_undefined, u_undefined, SEGUE_PV_VECTOR_UD},
-		{u_privileged, u_privileged, SEGUE_PV_VECTOR_GP},
-		{u_noncanonical, NULL, SEGUE_PV_VECTOR_GP},
-		{u_segment, NULL, SEGUE_PV_VECTOR_GP},
-		{u_port, u_port, SEGUE_PV_VECTOR_GP},
-		{u_softint, u_softint, SEGUE_PV_VECTOR_GP},
-		{u_divide, NULL, SEGUE_PV_VECTOR_DE},
-		{u_alignment, NULL, SEGUE_PV_VECTOR_AC},
-		{u_x87, NULL, SEGUE_PV_VECTOR_MF},
-		{u_simd, NULL, SEGUE_PV_VECTOR_MF},
-		{u_step, u_step_second, SEGUE_PV_VECTOR_DB},
+	    {u_overflow, NULL, SEGUE_PV_VECTOR_DE},
+	    {u_breakpoint, u_breakpoint_next, SEGUE_PV_VECTOR_BP},
+	    {u_undefined, u_undefined, SEGUE_PV_VECTOR_UD},
+	    {u_privileged, u_privileged, SEGUE_PV_VECTOR_GP},
+	    {u_noncanonical, NULL, SEGUE_PV_VECTOR_GP},
+	    {u_segment, NULL, SEGUE_PV_VECTOR_GP},
+	    {u_port, u_port, SEGUE_PV_VECTOR_GP},
+	    {u_softint, u_softint, SEGUE_PV_VECTOR_GP},
+	    {u_divide, NULL, SEGUE_PV_VECTOR_DE},
+	    {u_alignment, NULL, SEGUE_PV_VECTOR_AC},
+	    {u_x87, NULL, SEGUE_PV_VECTOR_MF},
+	    {u_simd, NULL, SEGUE_PV_VECTOR_MF},
+	    {u_step, u_step_second, SEGUE_PV_VECTOR_DB},
 	};
 	struct program p;
 
@@ -186,15 +186,15 @@ static void fault_rights(void)
 		uint64_t flags;
 		uint32_t read, write, jump;
 	} rights[] = {
-		{U_RWX, NONE, NONE, NONE},
-		{U_RW, NONE, NONE, P | U | X},
-		{U_RO, NONE, P | U | W, P | U | X},
-		{U_RX, NONE, P | U | W, NONE},
-		{U_RWX & ~SEGUE_PV_PTE_U, P | U, P | U | W, P | U | X},
-		{U_RWX & ~SEGUE_PV_PTE_A, P | U, P | U | W, P | U | X},
-		{U_RWX & ~SEGUE_PV_PTE_D, NONE, P | U | W, NONE},
-		{U_RWX & ~SEGUE_PV_PTE_W, NONE, P | U | W, NONE},
-		{U_RWX & ~SEGUE_PV_PTE_P, U, U | W, U | X},
+	    {U_RWX, NONE, NONE, NONE},
+	    {U_RW, NONE, NONE, P | U | X},
+	    {U_RO, NONE, P | U | W, P | U | X},
+	    {U_RX, NONE, P | U | W, NONE},
+	    {U_RWX & ~SEGUE_PV_PTE_U, P | U, P | U | W, P | U | X},
+	    {U_RWX & ~SEGUE_PV_PTE_A, P | U, P | U | W, P | U | X},
+	    {U_RWX & ~SEGUE_PV_PTE_D, NONE, P | U | W, NONE},
+	    {U_RWX & ~SEGUE_PV_PTE_W, NONE, P | U | W, NONE},
+	    {U_RWX & ~SEGUE_PV_PTE_P, U, U | W, U | X},
 	};
 	struct program p;
 	uint64_t page = page_new();
@@ -238,10 +238,17 @@ static void fault_steps(void)
 		EXPECT_EQ(user->trap.address, UVA);
 		EXPECT(n < 4);
 		switch (n++) {
-		case 0: break;
-		case 1: flags |= SEGUE_PV_PTE_A; break;
-		case 2: flags |= SEGUE_PV_PTE_W; break;
-		case 3: flags |= SEGUE_PV_PTE_D; break;
+		case 0:
+			break;
+		case 1:
+			flags |= SEGUE_PV_PTE_A;
+			break;
+		case 2:
+			flags |= SEGUE_PV_PTE_W;
+			break;
+		case 3:
+			flags |= SEGUE_PV_PTE_D;
+			break;
 		}
 		map(p.root, UVA, page, flags);
 		user->action = SEGUE_PV_CONTINUE;
@@ -257,7 +264,10 @@ static void fault_beyond(void)
 {
 	static const uint64_t places[] = {0, 8, PAGE, SEGUE_PV_USER_BEGIN - PAGE};
 	static const uint64_t above[] = {
-		SEGUE_PV_VA_END, SEGUE_PV_VA_END + PAGE, 1ull << 40, 1ull << 46,
+	    SEGUE_PV_VA_END,
+	    SEGUE_PV_VA_END + PAGE,
+	    1ull << 40,
+	    1ull << 46,
 	};
 	struct program p;
 
@@ -290,13 +300,13 @@ static void fault_beyond(void)
 }
 
 const struct probe_case fault_cases[] = {
-	{"fault-kinds", fault_kinds},
-	{"fault-again", fault_again},
-	{"fault-repeated", fault_repeated},
-	{"fault-step", fault_step},
-	{"fault-harmless", fault_harmless},
-	{"fault-rights", fault_rights},
-	{"fault-steps", fault_steps},
-	{"fault-beyond", fault_beyond},
-	{NULL, NULL},
+    {"fault-kinds", fault_kinds},
+    {"fault-again", fault_again},
+    {"fault-repeated", fault_repeated},
+    {"fault-step", fault_step},
+    {"fault-harmless", fault_harmless},
+    {"fault-rights", fault_rights},
+    {"fault-steps", fault_steps},
+    {"fault-beyond", fault_beyond},
+    {NULL, NULL},
 };

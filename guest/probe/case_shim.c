@@ -8,8 +8,8 @@
 
 extern const char u_read[], u_write[], u_jump[], u_jump_r15[], u_spin[];
 
-#define SYS_DONE   1
-#define SITES      64u
+#define SYS_DONE     1
+#define SITES        64u
 #define NR_SIGRETURN 15u
 
 /* Of a host's signal frame, as rt_sigreturn finds it at RSP (Linux, x86-64). */
@@ -152,7 +152,8 @@ static void shim_calls(void)
 			uint64_t args[6];
 
 			user_load(u_jump_r15);
-			escape_arguments(number, (unsigned)number % ESCAPE_WAYS, USER_DATA, args);
+			escape_arguments(number, (unsigned)number % ESCAPE_WAYS, USER_DATA,
+					 args);
 			user->regs.rax = number;
 			user->regs.r15 = sites[i];
 			user->regs.rdi = args[0];
@@ -181,8 +182,16 @@ static void shim_forged_stops(void)
 	area = found->pages[found->n - 1];
 	for (unsigned round = 0; round < 3000; round++) {
 		const uint64_t frames[] = {
-			0, USER_DATA, USER_STACK, ~0ull, 1ull << 63, area, area + PAGE - 8,
-			found->pages[0], SEGUE_PV_DIRECT, found->pages[found->n / 2] + 8,
+		    0,
+		    USER_DATA,
+		    USER_STACK,
+		    ~0ull,
+		    1ull << 63,
+		    area,
+		    area + PAGE - 8,
+		    found->pages[0],
+		    SEGUE_PV_DIRECT,
+		    found->pages[found->n / 2] + 8,
 		};
 		uint64_t x = random_next(&seed);
 
@@ -300,7 +309,9 @@ static void shim_scribble(void)
 			for (unsigned word = 0; word < PAGE / 8; word += 3) {
 				user_load(u_write);
 				user->regs.rdi = found->pages[i] + word * 8;
-				user->regs.rsi = round == 0 ? ~0ull : round == 1 ? 0 : 0x4141414141;
+				user->regs.rsi = round == 0   ? ~0ull
+						 : round == 1 ? 0
+							      : 0x4141414141;
 				EXPECT(escape_run(&p));
 				if (escape_reason != SEGUE_PV_SYSCALL)
 					break; /* not writable */
@@ -343,12 +354,8 @@ static void shim_stack(void)
 }
 
 const struct probe_case shim_cases[] = {
-	{"shim-pages", shim_pages},
-	{"shim-jump", shim_jump},
-	{"shim-calls", shim_calls},
-	{"shim-forged-stops", shim_forged_stops},
-	{"shim-sigreturn", shim_sigreturn},
-	{"shim-scribble", shim_scribble},
-	{"shim-stack", shim_stack},
-	{NULL, NULL},
+    {"shim-pages", shim_pages},         {"shim-jump", shim_jump},
+    {"shim-calls", shim_calls},         {"shim-forged-stops", shim_forged_stops},
+    {"shim-sigreturn", shim_sigreturn}, {"shim-scribble", shim_scribble},
+    {"shim-stack", shim_stack},         {NULL, NULL},
 };

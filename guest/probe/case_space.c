@@ -46,8 +46,13 @@ static void space_apart(void)
 	uint64_t kernel_root = root_new(), page = page_new();
 	const uint64_t kva = 0x4000000000ull;
 	const uint64_t places[] = {
-		SEGUE_PV_DIRECT, (uint64_t)&got, (uint64_t)vcpu, (uint64_t)boot,
-		SEGUE_PV_DIRECT + page, kva, SEGUE_PV_DIRECT + boot->ram - PAGE,
+	    SEGUE_PV_DIRECT,
+	    (uint64_t)&got,
+	    (uint64_t)vcpu,
+	    (uint64_t)boot,
+	    SEGUE_PV_DIRECT + page,
+	    kva,
+	    SEGUE_PV_DIRECT + boot->ram - PAGE,
 	};
 
 	EXPECT_EQ(hv(SEGUE_PV_SET_KERNEL_ROOT, kernel_root, 0, 0), 0);
@@ -120,8 +125,7 @@ static void space_copy_on_write(void)
 		user->regs.rdi = UVA + i * PAGE;
 		user->regs.rsi = 100 + i;
 		EXPECT_EQ(enter(q.id), SEGUE_PV_TRAP);
-		EXPECT_EQ(user->trap.error,
-			  U | SEGUE_PV_PF_PRESENT | SEGUE_PV_PF_WRITE);
+		EXPECT_EQ(user->trap.error, U | SEGUE_PV_PF_PRESENT | SEGUE_PV_PF_WRITE);
 		map(q.root, UVA + i * PAGE, page_new(), U_RW);
 		EXPECT_EQ(flush(q.root, UVA + i * PAGE, 1), 0);
 		user->action = SEGUE_PV_CONTINUE;
@@ -350,15 +354,15 @@ static void space_evict(void)
 }
 
 const struct probe_case space_cases[] = {
-	{"space-apart", space_apart},
-	{"space-shared", space_shared},
-	{"space-copy-on-write", space_copy_on_write},
-	{"space-flush", space_flush},
-	{"space-tables", space_tables},
-	{"space-many", space_many},
-	{"space-contexts", space_contexts},
-	{"space-exhaust", space_exhaust},
-	{"space-sparse", space_sparse},
-	{"space-evict", space_evict},
-	{NULL, NULL},
+    {"space-apart", space_apart},
+    {"space-shared", space_shared},
+    {"space-copy-on-write", space_copy_on_write},
+    {"space-flush", space_flush},
+    {"space-tables", space_tables},
+    {"space-many", space_many},
+    {"space-contexts", space_contexts},
+    {"space-exhaust", space_exhaust},
+    {"space-sparse", space_sparse},
+    {"space-evict", space_evict},
+    {NULL, NULL},
 };

@@ -78,8 +78,15 @@ static void version(void)
 static void unknown(void)
 {
 	static const uint64_t numbers[] = {
-		0, 1, 0x5e8fff, SEGUE_PV_CALL_LAST + 1, SEGUE_PV_CALL_LAST + 100, 0x5e9fff,
-		0x3fffffff, 0x80000000, 0xbffffffe,
+	    0,
+	    1,
+	    0x5e8fff,
+	    SEGUE_PV_CALL_LAST + 1,
+	    SEGUE_PV_CALL_LAST + 100,
+	    0x5e9fff,
+	    0x3fffffff,
+	    0x80000000,
+	    0xbffffffe,
 	};
 
 	for (unsigned i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
@@ -108,39 +115,39 @@ struct bad_call {
 #define FAR 0xfffffffffffff000ull
 #define ODD 0x1001ull
 static const struct bad_call bad_calls[] = {
-	{SEGUE_PV_SET_ENTRIES, ~0ull, ~0ull, 0, 0, "entries at ~0"},
-	{SEGUE_PV_SET_ENTRIES, 1ull << 47, 1ull << 47, 0, 0, "entries not canonical"},
-	{SEGUE_PV_SET_ENTRIES, SEGUE_PV_VA_END, SEGUE_PV_VA_END, 0, 0, "entries at VA_END"},
-	{SEGUE_PV_SET_KERNEL_ROOT, FAR, 0, 0, 0, "kernel root far"},
-	{SEGUE_PV_SET_KERNEL_ROOT, ODD, 0, 0, 0, "kernel root odd"},
-	{SEGUE_PV_CONTEXT_CREATE, FAR, 7, 0, 0, "context in a far root"},
-	{SEGUE_PV_CONTEXT_CREATE, ODD, 7, 0, 0, "context in an odd root"},
-	{SEGUE_PV_CONTEXT_CREATE, ~0ull, 7, 0, 0, "context in no root"},
-	{SEGUE_PV_CONTEXT_CREATE, 0x100000, 1u << 22, 0, 0, "context 2^22"},
-	{SEGUE_PV_CONTEXT_CREATE, 0x100000, ~0ull, 0, 0, "context ~0"},
-	{SEGUE_PV_CONTEXT_CREATE, 0x100000, 1ull << 32, 0, 0, "context 2^32"},
-	{SEGUE_PV_CONTEXT_DESTROY, 12345, 0, 0, 0, "destroying no context"},
-	{SEGUE_PV_CONTEXT_DESTROY, ~0ull, 0, 0, 0, "destroying context ~0"},
-	{SEGUE_PV_ENTER_USER, 12345, 0, 0, 0, "entering no context"},
-	{SEGUE_PV_ENTER_USER, 1ull << 32, 0, 0, 0, "entering context 2^32"},
-	{SEGUE_PV_ENTER_USER, ~0ull, 0, 0, 0, "entering context ~0"},
-	{SEGUE_PV_GET_USER, 12345, 0, 0, 0, "registers of no context"},
-	{SEGUE_PV_GET_USER, ~0ull, 0, 0, 0, "registers of context ~0"},
-	{SEGUE_PV_IO_READ, 2, 0x3f8, 1, 0, "reading space 2"},
-	{SEGUE_PV_IO_READ, ~0ull, 0x3f8, 1, 0, "reading space ~0"},
-	{SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, 0, 0, "reading 0 bytes"},
-	{SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, 3, 0, "reading 3 bytes"},
-	{SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, 16, 0, "reading 16 bytes"},
-	{SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, ~0ull, 0, "reading ~0 bytes"},
-	{SEGUE_PV_IO_WRITE, 2, 0x3f8, 1, 0, "writing space 2"},
-	{SEGUE_PV_IO_WRITE, SEGUE_PV_PORTS, 0x3f8, 0, 0, "writing 0 bytes"},
-	{SEGUE_PV_IO_WRITE, SEGUE_PV_PORTS, 0x3f8, 5, 0, "writing 5 bytes"},
-	{SEGUE_PV_IO_WRITE, SEGUE_PV_PORTS, 0x3f8, 1ull << 32 | 1, 0, "writing 2^32+1 bytes"},
-	{SEGUE_PV_PRINT, FAR, 8, 0, 0, "text far away"},
-	{SEGUE_PV_PRINT, 0, ~0ull, 0, 0, "text of ~0 bytes"},
-	{SEGUE_PV_PRINT, 0, 1ull << 40, 0, 0, "text of 2^40 bytes"},
-	{SEGUE_PV_END, 3, 0, 0, 0, "end 3"},
-	{SEGUE_PV_END, ~0ull, 0, 0, 0, "end ~0"},
+    {SEGUE_PV_SET_ENTRIES, ~0ull, ~0ull, 0, 0, "entries at ~0"},
+    {SEGUE_PV_SET_ENTRIES, 1ull << 47, 1ull << 47, 0, 0, "entries not canonical"},
+    {SEGUE_PV_SET_ENTRIES, SEGUE_PV_VA_END, SEGUE_PV_VA_END, 0, 0, "entries at VA_END"},
+    {SEGUE_PV_SET_KERNEL_ROOT, FAR, 0, 0, 0, "kernel root far"},
+    {SEGUE_PV_SET_KERNEL_ROOT, ODD, 0, 0, 0, "kernel root odd"},
+    {SEGUE_PV_CONTEXT_CREATE, FAR, 7, 0, 0, "context in a far root"},
+    {SEGUE_PV_CONTEXT_CREATE, ODD, 7, 0, 0, "context in an odd root"},
+    {SEGUE_PV_CONTEXT_CREATE, ~0ull, 7, 0, 0, "context in no root"},
+    {SEGUE_PV_CONTEXT_CREATE, 0x100000, 1u << 22, 0, 0, "context 2^22"},
+    {SEGUE_PV_CONTEXT_CREATE, 0x100000, ~0ull, 0, 0, "context ~0"},
+    {SEGUE_PV_CONTEXT_CREATE, 0x100000, 1ull << 32, 0, 0, "context 2^32"},
+    {SEGUE_PV_CONTEXT_DESTROY, 12345, 0, 0, 0, "destroying no context"},
+    {SEGUE_PV_CONTEXT_DESTROY, ~0ull, 0, 0, 0, "destroying context ~0"},
+    {SEGUE_PV_ENTER_USER, 12345, 0, 0, 0, "entering no context"},
+    {SEGUE_PV_ENTER_USER, 1ull << 32, 0, 0, 0, "entering context 2^32"},
+    {SEGUE_PV_ENTER_USER, ~0ull, 0, 0, 0, "entering context ~0"},
+    {SEGUE_PV_GET_USER, 12345, 0, 0, 0, "registers of no context"},
+    {SEGUE_PV_GET_USER, ~0ull, 0, 0, 0, "registers of context ~0"},
+    {SEGUE_PV_IO_READ, 2, 0x3f8, 1, 0, "reading space 2"},
+    {SEGUE_PV_IO_READ, ~0ull, 0x3f8, 1, 0, "reading space ~0"},
+    {SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, 0, 0, "reading 0 bytes"},
+    {SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, 3, 0, "reading 3 bytes"},
+    {SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, 16, 0, "reading 16 bytes"},
+    {SEGUE_PV_IO_READ, SEGUE_PV_PORTS, 0x3f8, ~0ull, 0, "reading ~0 bytes"},
+    {SEGUE_PV_IO_WRITE, 2, 0x3f8, 1, 0, "writing space 2"},
+    {SEGUE_PV_IO_WRITE, SEGUE_PV_PORTS, 0x3f8, 0, 0, "writing 0 bytes"},
+    {SEGUE_PV_IO_WRITE, SEGUE_PV_PORTS, 0x3f8, 5, 0, "writing 5 bytes"},
+    {SEGUE_PV_IO_WRITE, SEGUE_PV_PORTS, 0x3f8, 1ull << 32 | 1, 0, "writing 2^32+1 bytes"},
+    {SEGUE_PV_PRINT, FAR, 8, 0, 0, "text far away"},
+    {SEGUE_PV_PRINT, 0, ~0ull, 0, 0, "text of ~0 bytes"},
+    {SEGUE_PV_PRINT, 0, 1ull << 40, 0, 0, "text of 2^40 bytes"},
+    {SEGUE_PV_END, 3, 0, 0, 0, "end 3"},
+    {SEGUE_PV_END, ~0ull, 0, 0, 0, "end ~0"},
 };
 
 static void malformed(void)
@@ -176,14 +183,29 @@ static void malformed(void)
 static void wild(void)
 {
 	static const uint64_t values[] = {
-		0, 1, 4, 8, PAGE, SEGUE_PV_DIRECT, SEGUE_PV_USER_BEGIN, SEGUE_PV_VA_END, FAR,
-		~0ull, 1ull << 63, 1ull << 47, 1ull << 32, 1ull << 22, 0x3f8, ODD,
+	    0,
+	    1,
+	    4,
+	    8,
+	    PAGE,
+	    SEGUE_PV_DIRECT,
+	    SEGUE_PV_USER_BEGIN,
+	    SEGUE_PV_VA_END,
+	    FAR,
+	    ~0ull,
+	    1ull << 63,
+	    1ull << 47,
+	    1ull << 32,
+	    1ull << 22,
+	    0x3f8,
+	    ODD,
 	};
 	uint64_t seed = cmdline_number("seed", 12345), rounds = cmdline_number("wild", 20000);
 
 	for (uint64_t i = 0; i < rounds; i++) {
 		uint64_t a[3], x = random_next(&seed);
-		uint64_t call = SEGUE_PV_VERSION_GET + x % (SEGUE_PV_END - SEGUE_PV_VERSION_GET);
+		uint64_t call =
+		    SEGUE_PV_VERSION_GET + x % (SEGUE_PV_END - SEGUE_PV_VERSION_GET);
 
 		for (unsigned k = 0; k < 3; k++) {
 			x = random_next(&seed);
@@ -207,14 +229,14 @@ static void wild(void)
 }
 
 const struct probe_case start_cases[] = {
-	{"boot", start_boot},
-	{"registers", start_registers},
-	{"stack", start_stack},
-	{"memory", start_memory},
-	{"version", version},
-	{"unknown", unknown},
-	{"hypercall-registers", hypercall_registers},
-	{"malformed", malformed},
-	{"wild", wild},
-	{NULL, NULL},
+    {"boot", start_boot},
+    {"registers", start_registers},
+    {"stack", start_stack},
+    {"memory", start_memory},
+    {"version", version},
+    {"unknown", unknown},
+    {"hypercall-registers", hypercall_registers},
+    {"malformed", malformed},
+    {"wild", wild},
+    {NULL, NULL},
 };

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* User mode: in and out, and that what a program has in its registers stays there. */
-#include "probe.h"
+#include "case_user.h"
 
-extern const char u_syscall[], u_syscall_next[], u_rotate[], u_echo[], u_sse[], u_avx[], u_fs[], u_read[],
-	u_write[], u_spin[];
+extern const char u_syscall[], u_syscall_next[], u_rotate[], u_echo[], u_read[], u_write[],
+    u_spin[];
 
-#define SYS_DONE 1
-
-static void expect_syscall(int64_t reason, uint64_t number)
+void user_expect_syscall(int64_t reason, uint64_t number)
 {
 	if (reason == SEGUE_PV_TRAP) {
-		fail_values("trap instead of system call", user->trap.vector, user->trap.address);
+		fail_values("trap instead of system call", user->trap.vector,
+			    user->trap.address);
 		return;
 	}
 	EXPECT_EQ(reason, SEGUE_PV_SYSCALL);
 	EXPECT_EQ(user->number & 0xffffffff, number);
 }
 
-static void start(struct program *p, const char *code)
+void user_start(struct program *p, const char *code)
 {
 	EXPECT(program_new(p, code));
 }
@@ -39,10 +38,10 @@ static void user_syscall(void)
 	struct program p;
 	uint64_t *r = (uint64_t *)&user->regs;
 
-	RUN(start(&p, u_syscall));
+	RUN(user_start(&p, u_syscall));
 	pattern(0x111111111ull);
 	r[0] = 0x1234; /* RAX */
-	RUN(expect_syscall(enter(p.id), 0x1234));
+	RUN(user_expect_syscall(enter(p.id), 0x1234));
 	for (unsigned round = 0; round < 1000; round++) {
 		EXPECT_EQ(user->rip, user_at(u_syscall_next));
 		EXPECT_EQ(user->arguments[0], 6 * 0x111111111ull);  /* RDI */
@@ -51,7 +50,7 @@ static void user_syscall(void)
 		EXPECT_EQ(user->arguments[3], 11 * 0x111111111ull); /* R10 */
 		EXPECT_EQ(user->arguments[4], 9 * 0x111111111ull);  /* R8 */
 		EXPECT_EQ(user->arguments[5], 10 * 0x111111111ull); /* R9 */
-		RUN(expect_syscall(enter_return(p.id, 1000 + round), 1000 + round));
+		RUN(user_expect_syscall(enter_return(p.id, 1000 + round), 1000 + round));
 		EXPECT_EQ(user->action, SEGUE_PV_CONTINUE);
 	}
 }
@@ -60,17 +59,26 @@ static void user_syscall(void)
 static void user_results(void)
 {
 	static const uint64_t values[] = {
-		0, ~0ull, (uint64_t)-4, (uint64_t)-512, (uint64_t)-513, (uint64_t)-514,
-		(uint64_t)-516, (uint64_t)-38, (uint64_t)-4095, 1ull << 63, 0x123456789abcdefull,
-		0x80000000,
+	    0,
+	    ~0ull,
+	    (uint64_t)-4,
+	    (uint64_t)-512,
+	    (uint64_t)-513,
+	    (uint64_t)-514,
+	    (uint64_t)-516,
+	    (uint64_t)-38,
+	    (uint64_t)-4095,
+	    1ull << 63,
+	    0x123456789abcdefull,
+	    0x80000000,
 	};
 	uint64_t seed = 4;
 	struct program p;
 	int64_t r;
 
-	RUN(start(&p, u_echo));
+	RUN(user_start(&p, u_echo));
 	user->regs.rax = 7;
-	RUN(expect_syscall(enter(p.id), 7));
+	RUN(user_expect_syscall(enter(p.id), 7));
 	for (unsigned round = 0; round < 200; round++) {
 		uint64_t value = values[round % (sizeof(values) / sizeof(*values))];
 
@@ -83,7 +91,7 @@ static void user_results(void)
 			set_timer(clock_ns() + random_next(&seed) % 20000);
 		while ((r = enter(p.id)) == SEGUE_PV_EVENT)
 			pending_clear(TIMER);
-		RUN(expect_syscall(r, SYS_DONE));
+		RUN(user_expect_syscall(r, SYS_DONE));
 		EXPECT_EQ(user->arguments[0], value);
 	}
 }
@@ -96,12 +104,12 @@ static void user_registers(void)
 	uint64_t held[12];
 	struct program p;
 
-	RUN(start(&p, u_rotate));
+	RUN(user_start(&p, u_rotate));
 	pattern(0x0101010101ull);
 	for (unsigned i = 0; i < 12; i++)
 		held[i] = (order[i] + 1) * 0x0101010101ull;
 	user->regs.rax = 5;
-	RUN(expect_syscall(enter(p.id), 5));
+	RUN(user_expect_syscall(enter(p.id), 5));
 	for (unsigned round = 0; round < 100; round++) {
 		uint64_t first = held[0];
 
@@ -112,7 +120,7 @@ static void user_registers(void)
 		held[11] = first;
 		if (round % 10 == 9)
 			EXPECT_EQ(hv(SEGUE_PV_GET_USER, p.id, 0, 0), 0);
-		RUN(expect_syscall(enter_return(p.id, 6), 6));
+		RUN(user_expect_syscall(enter_return(p.id, 6), 6));
 	}
 }
 
@@ -121,10 +129,10 @@ static void user_get(void)
 	struct program p;
 	uint64_t *r = (uint64_t *)&user->regs;
 
-	RUN(start(&p, u_syscall));
+	RUN(user_start(&p, u_syscall));
 	pattern(0x1234567);
 	user->regs.rax = 3;
-	RUN(expect_syscall(enter(p.id), 3));
+	RUN(user_expect_syscall(enter(p.id), 3));
 	for (unsigned again = 0; again < 3; again++) {
 		memset(r, 0xee, sizeof(user->regs));
 		EXPECT_EQ(hv(SEGUE_PV_GET_USER, p.id, 0, 0), 0);
@@ -136,7 +144,7 @@ static void user_get(void)
 		EXPECT_EQ(user->regs.rsp, USER_STACK + PAGE - 64);
 		EXPECT_EQ(user->regs.rflags & 0xdd5, 0);
 	}
-	RUN(expect_syscall(enter_return(p.id, 44), 44));
+	RUN(user_expect_syscall(enter_return(p.id, 44), 44));
 	EXPECT_EQ(user->arguments[0], 6 * 0x1234567);
 	/* Back with what was got, changed: as a debugger does. */
 	EXPECT_EQ(hv(SEGUE_PV_GET_USER, p.id, 0, 0), 0);
@@ -144,7 +152,7 @@ static void user_get(void)
 	user->regs.rdi = 999;
 	user->regs.rax = 45;
 	user->regs.rip = user_at(u_syscall);
-	RUN(expect_syscall(enter(p.id), 45));
+	RUN(user_expect_syscall(enter(p.id), 45));
 	EXPECT_EQ(user->arguments[0], 999);
 	EXPECT_EQ(user->arguments[1], 5 * 0x1234567);
 }
@@ -153,7 +161,7 @@ static void user_actions(void)
 {
 	struct program p;
 
-	RUN(start(&p, u_syscall));
+	RUN(user_start(&p, u_syscall));
 	user->action = SEGUE_PV_CONTINUE;
 	EXPECT(is_error(enter(p.id)));
 	user->action = SEGUE_PV_RETURN;
@@ -164,20 +172,20 @@ static void user_actions(void)
 	EXPECT(is_error(enter(p.id)));
 	user_load(u_syscall);
 	user->regs.rax = 8;
-	RUN(expect_syscall(enter(p.id), 8));
+	RUN(user_expect_syscall(enter(p.id), 8));
 	/* CONTINUE after a system call: the program goes on, with whatever value. */
 	user->action = SEGUE_PV_CONTINUE;
 	EXPECT_EQ(enter(p.id), SEGUE_PV_SYSCALL);
 	/* The same id again is refused, and does no harm. */
 	EXPECT(is_error(hv(SEGUE_PV_CONTEXT_CREATE, p.root, p.id, 0)));
-	RUN(expect_syscall(enter_return(p.id, 9), 9));
+	RUN(user_expect_syscall(enter_return(p.id, 9), 9));
 	/* Its place is free afterwards. */
 	EXPECT_EQ(hv(SEGUE_PV_CONTEXT_DESTROY, p.id, 0, 0), 0);
 	EXPECT(is_error(enter(p.id)));
 	EXPECT_EQ(hv(SEGUE_PV_CONTEXT_CREATE, p.root, p.id, 0), 0);
 	user_load(u_syscall);
 	user->regs.rax = 10;
-	RUN(expect_syscall(enter(p.id), 10));
+	RUN(user_expect_syscall(enter(p.id), 10));
 	/* The end of a root ends its contexts. */
 	root_drop(p.root);
 	EXPECT(is_error(enter_return(p.id, 0)));
@@ -195,175 +203,14 @@ static void user_ids(void)
 		user_load(u_syscall);
 		user->regs.rdi = ids[i];
 		user->regs.rax = i;
-		RUN(expect_syscall(enter(ids[i]), i));
+		RUN(user_expect_syscall(enter(ids[i]), i));
 	}
 	for (unsigned i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
-		RUN(expect_syscall(enter_return(ids[i], 20 + i), 20 + i));
+		RUN(user_expect_syscall(enter_return(ids[i], 20 + i), 20 + i));
 		EXPECT_EQ(user->arguments[0], ids[i]);
 	}
 	for (unsigned i = 0; i < sizeof(ids) / sizeof(*ids); i++)
 		EXPECT_EQ(hv(SEGUE_PV_CONTEXT_DESTROY, ids[i], 0, 0), 0);
-}
-
-/* ---- floating point and segments ---- */
-
-static bool has_avx2(void)
-{
-	uint32_t a = 7, b, c = 0, d;
-
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	return b >> 5 & 1;
-}
-
-/* Programs that each look whether theirs have survived the others. */
-static void take_turns(const char *code, unsigned n)
-{
-	struct program p[8];
-
-	for (unsigned i = 0; i < n; i++) {
-		RUN(start(&p[i], code));
-		user->regs.rdi = 0x1000 * (i + 1) + i;
-		RUN(expect_syscall(enter(p[i].id), SYS_DONE));
-	}
-	for (unsigned round = 0; round < 50; round++)
-		for (unsigned i = 0; i < n; i++) {
-			if (round % 7 == 3)
-				EXPECT_EQ(hv(SEGUE_PV_GET_USER, p[i].id, 0, 0), 0);
-			EXPECT_EQ(enter_return(p[i].id, 0), SEGUE_PV_SYSCALL);
-			if (user->number != SYS_DONE)
-				fail_values("register", user->arguments[1], i);
-			if (failed())
-				return;
-		}
-}
-
-static void user_sse(void)
-{
-	take_turns(u_sse, 4);
-}
-
-static void user_avx(void)
-{
-	if (boot->xsave_size < 832 || !has_avx2())
-		skip("no AVX2 here");
-	else
-		take_turns(u_avx, 4);
-}
-
-#define XMM0       160u /* in an XSAVE area; its header, with XSTATE_BV, is at 512 */
-#define XSTATE_BV  512u
-#define MXCSR      24u
-
-/* Floating-point state can be looked at, changed, and given to somebody else. */
-static void user_xsave(void)
-{
-	struct program p, q;
-	uint64_t xmm;
-
-	RUN(start(&p, u_sse));
-	user->regs.rdi = 0x5000;
-	RUN(expect_syscall(enter(p.id), SYS_DONE));
-	EXPECT_EQ(hv(SEGUE_PV_GET_USER, p.id, 0, 0), 0);
-	for (unsigned i = 0; i < 16; i++) {
-		memcpy(&xmm, user->xsave + XMM0 + 16 * i, 8);
-		EXPECT_EQ(xmm, 0x5000 + i);
-	}
-	memcpy(&xmm, user->xsave + XSTATE_BV, 8);
-	EXPECT_EQ(xmm & 3, 3);
-	/* As it is, into another context: fork. */
-	q.root = user_root(NULL);
-	q.id = context_new(q.root);
-	EXPECT(q.id != ~0ull);
-	/* What u_sse still needs of its stack: nothing but the words it writes itself. */
-	memcpy(at(*entry(q.root, USER_STACK) & SEGUE_PV_PTE_ADDRESS),
-	       at(*entry(p.root, USER_STACK) & SEGUE_PV_PTE_ADDRESS), PAGE);
-	user->action = SEGUE_PV_LOAD;
-	user->has_xsave = 1;
-	RUN(expect_syscall(enter(q.id), SYS_DONE));
-	/* One register changed: the program notices. */
-	EXPECT_EQ(hv(SEGUE_PV_GET_USER, q.id, 0, 0), 0);
-	user->xsave[XMM0 + 16 * 6] ^= 1;
-	user->action = SEGUE_PV_LOAD;
-	user->has_xsave = 1;
-	RUN(expect_syscall(enter(q.id), 2));
-	EXPECT_EQ(user->arguments[1], 6);
-	/* And the first program has seen nothing of all that. */
-	RUN(expect_syscall(enter_return(p.id, 0), SYS_DONE));
-}
-
-static void bad_xsave(struct program *p, unsigned offset, uint64_t value, unsigned bytes)
-{
-	int64_t r;
-
-	EXPECT_EQ(hv(SEGUE_PV_GET_USER, p->id, 0, 0), 0);
-	memcpy(user->xsave + offset, &value, bytes);
-	user->action = SEGUE_PV_LOAD;
-	user->has_xsave = 1;
-	r = enter(p->id);
-	if (is_error(r) || r == SEGUE_PV_SYSCALL)
-		return;
-	EXPECT_EQ(r, SEGUE_PV_TRAP); /* LOST or what the processor says */
-	context_end(p->id);
-	p->id = context_new(p->root);
-	EXPECT(p->id != ~0ull);
-	user_load(u_sse);
-	RUN(expect_syscall(enter(p->id), SYS_DONE));
-}
-
-/* State no processor would take: refused, or made good, or the context's end. */
-static void user_xsave_bad(void)
-{
-	struct program p, q;
-
-	RUN(start(&q, u_sse));
-	user->regs.rdi = 0x7000;
-	RUN(expect_syscall(enter(q.id), SYS_DONE));
-	RUN(start(&p, u_sse));
-	RUN(expect_syscall(enter(p.id), SYS_DONE));
-	RUN(bad_xsave(&p, XSTATE_BV, ~0ull, 8));
-	RUN(bad_xsave(&p, XSTATE_BV, 1ull << 62, 8));
-	RUN(bad_xsave(&p, XSTATE_BV + 8, ~0ull, 8));        /* XCOMP_BV */
-	RUN(bad_xsave(&p, XSTATE_BV + 8, 1ull << 63, 8));
-	RUN(bad_xsave(&p, XSTATE_BV + 16, ~0ull, 8));       /* reserved */
-	RUN(bad_xsave(&p, MXCSR, ~0ull, 4));
-	RUN(bad_xsave(&p, MXCSR + 4, 0, 4));
-	RUN(bad_xsave(&p, 464, ~0ull, 8));                  /* what the host's kernel keeps */
-	RUN(bad_xsave(&p, 468, 0xffffffff, 4));
-	RUN(bad_xsave(&p, 480, 0xffffffff, 4));
-	RUN(expect_syscall(enter_return(q.id, 0), SYS_DONE));
-}
-
-static void user_segments(void)
-{
-	struct program p, q;
-
-	RUN(start(&p, u_fs));
-	*(uint64_t *)at(p.data + 0x100) = 111;
-	*(uint64_t *)at(p.data + 0x208) = 222;
-	user->regs.fs_base = USER_DATA + 0x100;
-	user->regs.gs_base = USER_DATA + 0x200;
-	RUN(expect_syscall(enter(p.id), SYS_DONE));
-	EXPECT(user->arguments[0] == 111 && user->arguments[1] == 222);
-	RUN(start(&q, u_fs));
-	*(uint64_t *)at(q.data + 0x300) = 333;
-	*(uint64_t *)at(q.data + 0x408) = 444;
-	user->regs.fs_base = USER_DATA + 0x300;
-	user->regs.gs_base = USER_DATA + 0x400;
-	for (unsigned round = 0; round < 20; round++) {
-		RUN(expect_syscall(enter(q.id), SYS_DONE));
-		EXPECT(user->arguments[0] == 333 && user->arguments[1] == 444);
-		RUN(expect_syscall(enter(p.id), SYS_DONE));
-		EXPECT(user->arguments[0] == 111 && user->arguments[1] == 222);
-	}
-	EXPECT_EQ(hv(SEGUE_PV_GET_USER, p.id, 0, 0), 0);
-	EXPECT_EQ(user->regs.fs_base, USER_DATA + 0x100);
-	EXPECT_EQ(user->regs.gs_base, USER_DATA + 0x200);
-	/* Another base, by a LOAD of nothing else. */
-	user->action = SEGUE_PV_LOAD;
-	user->has_xsave = 0;
-	user->regs.fs_base = USER_DATA + 0x208;
-	RUN(expect_syscall(enter(p.id), SYS_DONE));
-	EXPECT_EQ(user->arguments[0], 222);
 }
 
 /* ---- registers that make no sense ---- */
@@ -371,24 +218,24 @@ static void user_segments(void)
 static void user_load_bad(void)
 {
 	static const struct segue_pv_regs odd[] = {
-		{.rip = ~0ull},
-		{.rip = 1ull << 47},
-		{.rip = 1ull << 63},
-		{.rip = 0},
-		{.rip = SEGUE_PV_VA_END},
-		{.rip = SEGUE_PV_DIRECT},
-		{.rip = USER_CODE, .rsp = ~0ull},
-		{.rip = USER_CODE, .rsp = 1ull << 63},
-		{.rip = USER_CODE, .rflags = ~0ull},
-		{.rip = USER_CODE, .rflags = 1u << 17},
-		{.rip = USER_CODE, .rflags = 1u << 14 | 3u << 12},
-		{.rip = USER_CODE, .fs_base = 1ull << 63},
-		{.rip = USER_CODE, .fs_base = ~0ull, .gs_base = ~0ull},
-		{.rip = USER_CODE, .fs_base = 1ull << 47, .gs_base = 0xffffffff80000000ull},
+	    {.rip = ~0ull},
+	    {.rip = 1ull << 47},
+	    {.rip = 1ull << 63},
+	    {.rip = 0},
+	    {.rip = SEGUE_PV_VA_END},
+	    {.rip = SEGUE_PV_DIRECT},
+	    {.rip = USER_CODE, .rsp = ~0ull},
+	    {.rip = USER_CODE, .rsp = 1ull << 63},
+	    {.rip = USER_CODE, .rflags = ~0ull},
+	    {.rip = USER_CODE, .rflags = 1u << 17},
+	    {.rip = USER_CODE, .rflags = 1u << 14 | 3u << 12},
+	    {.rip = USER_CODE, .fs_base = 1ull << 63},
+	    {.rip = USER_CODE, .fs_base = ~0ull, .gs_base = ~0ull},
+	    {.rip = USER_CODE, .fs_base = 1ull << 47, .gs_base = 0xffffffff80000000ull},
 	};
 	struct program p;
 
-	RUN(start(&p, u_syscall));
+	RUN(user_start(&p, u_syscall));
 	for (unsigned i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
 		int64_t r;
 
@@ -406,7 +253,7 @@ static void user_load_bad(void)
 		}
 		user_load(u_syscall);
 		user->regs.rax = 50 + i;
-		RUN(expect_syscall(enter(p.id), 50 + i));
+		RUN(user_expect_syscall(enter(p.id), 50 + i));
 	}
 }
 
@@ -415,7 +262,7 @@ static void user_load_fault(void)
 {
 	struct program p;
 
-	RUN(start(&p, u_syscall));
+	RUN(user_start(&p, u_syscall));
 	user->regs.rip = 0x30000000;
 	EXPECT_EQ(enter(p.id), SEGUE_PV_TRAP);
 	EXPECT_EQ(user->trap.vector, SEGUE_PV_VECTOR_PF);
@@ -429,25 +276,25 @@ static void user_threads(void)
 {
 	struct program p, q;
 
-	RUN(start(&p, u_write));
+	RUN(user_start(&p, u_write));
 	q = p;
 	q.id = context_new(p.root);
 	EXPECT(q.id != ~0ull);
 	user_load(u_write);
 	user->regs.rsi = 4711;
-	RUN(expect_syscall(enter(q.id), SYS_DONE));
+	RUN(user_expect_syscall(enter(q.id), SYS_DONE));
 	user_load(u_read);
-	RUN(expect_syscall(enter(p.id), SYS_DONE));
+	RUN(user_expect_syscall(enter(p.id), SYS_DONE));
 	EXPECT_EQ(user->arguments[0], 4711);
 	EXPECT_EQ(*(uint64_t *)at(p.data), 4711);
 	/* What the kernel writes, both see. */
 	*(uint64_t *)at(p.data) = 815;
 	user_load(u_read);
-	RUN(expect_syscall(enter(q.id), SYS_DONE));
+	RUN(user_expect_syscall(enter(q.id), SYS_DONE));
 	EXPECT_EQ(user->arguments[0], 815);
 	context_end(q.id);
 	user_load(u_read);
-	RUN(expect_syscall(enter(p.id), SYS_DONE));
+	RUN(user_expect_syscall(enter(p.id), SYS_DONE));
 }
 
 /* Contexts of all kinds end without being asked to. */
@@ -456,7 +303,7 @@ static void user_abandon(void)
 	struct program p;
 
 	for (unsigned round = 0; round < 20; round++) {
-		RUN(start(&p, round & 1 ? u_spin : u_syscall));
+		RUN(user_start(&p, round & 1 ? u_spin : u_syscall));
 		if (round & 2) {
 			set_timer(clock_ns() + 200000);
 			enter(p.id);
@@ -470,20 +317,15 @@ static void user_abandon(void)
 }
 
 const struct probe_case user_cases[] = {
-	{"user-syscall", user_syscall},
-	{"user-results", user_results},
-	{"user-registers", user_registers},
-	{"user-get", user_get},
-	{"user-actions", user_actions},
-	{"user-ids", user_ids},
-	{"user-sse", user_sse},
-	{"user-avx", user_avx},
-	{"user-xsave", user_xsave},
-	{"user-xsave-bad", user_xsave_bad},
-	{"user-segments", user_segments},
-	{"user-load-bad", user_load_bad},
-	{"user-load-fault", user_load_fault},
-	{"user-threads", user_threads},
-	{"user-abandon", user_abandon},
-	{NULL, NULL},
+    {"user-syscall", user_syscall},
+    {"user-results", user_results},
+    {"user-registers", user_registers},
+    {"user-get", user_get},
+    {"user-actions", user_actions},
+    {"user-ids", user_ids},
+    {"user-load-bad", user_load_bad},
+    {"user-load-fault", user_load_fault},
+    {"user-threads", user_threads},
+    {"user-abandon", user_abandon},
+    {NULL, NULL},
 };

@@ -13,7 +13,8 @@ uint64_t clock_ns(void)
 	do {
 		sequence = c->sequence;
 		barrier();
-		ns = c->base_ns + (uint64_t)((u128)(rdtsc() - c->base_tsc) * c->mul >> c->shift);
+		ns =
+		    c->base_ns + (uint64_t)((u128)(rdtsc() - c->base_tsc) * c->mul >> c->shift);
 		barrier();
 	} while ((sequence & 1) || sequence != c->sequence);
 	return ns;

@@ -36,10 +36,7 @@ static void fault_here(void)
 
 static void go(uint64_t to, uint64_t number)
 {
-	__asm__ volatile("jmp *%0"
-			 :
-			 : "r"(to), "a"(number), "D"(0), "S"(0), "d"(0)
-			 : "memory");
+	__asm__ volatile("jmp *%0" : : "r"(to), "a"(number), "D"(0), "S"(0), "d"(0) : "memory");
 }
 
 _Noreturn void end(const char *how)

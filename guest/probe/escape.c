@@ -17,10 +17,10 @@ static struct program witness;
 static bool dangerous(uint64_t number)
 {
 	static const uint16_t numbers[] = {
-		62, 129, 200, 234, 297,      /* kill and its kin */
-		159, 164, 227, 305,          /* clocks */
-		166, 169, 170, 171, 246,     /* umount2, reboot, names, kexec_load */
-		161, 155, 165, 320, 424,     /* chroot, pivot_root, mount, kexec, pidfd */
+	    62,  129, 200, 234, 297, /* kill and its kin */
+	    159, 164, 227, 305,      /* clocks */
+	    166, 169, 170, 171, 246, /* umount2, reboot, names, kexec_load */
+	    161, 155, 165, 320, 424, /* chroot, pivot_root, mount, kexec, pidfd */
 	};
 
 	for (unsigned i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
@@ -39,9 +39,9 @@ void escape_strings(char *text)
 void escape_arguments(uint64_t number, unsigned way, uint64_t text, uint64_t *args)
 {
 	const uint64_t ways[ESCAPE_WAYS][6] = {
-		{text, 0x42, 0644, 0, 0, 0},         /* open(path, O_CREAT | O_RDWR, mode) */
-		{number % 8, text + 128, sizeof(ESCAPE_TEXT) - 1, 0, 0, 0}, /* write */
-		{0, 1u << 20, 7, 0x22, ~0ull, 0},    /* mmap(anywhere, all rights, anonymous) */
+	    {text, 0x42, 0644, 0, 0, 0}, /* open(path, O_CREAT | O_RDWR, mode) */
+	    {number % 8, text + 128, sizeof(ESCAPE_TEXT) - 1, 0, 0, 0}, /* write */
+	    {0, 1u << 20, 7, 0x22, ~0ull, 0}, /* mmap(anywhere, all rights, anonymous) */
 	};
 
 	for (unsigned i = 0; i < 6; i++)

@@ -33,7 +33,7 @@ const struct found *escape_find(void); /* NULL: the search itself failed, as tol
  * way. One that is lost or hangs is replaced by a fresh one.
  */
 bool escape_run(struct program *p);
-extern int64_t escape_reason; /* of the last one */
+extern int64_t escape_reason;    /* of the last one */
 extern uint64_t escape_patience; /* ns; how long one that loops may */
 /* Programs elsewhere, and the machine, are as they were. */
 void escape_witness_new(void);

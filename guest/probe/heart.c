@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe.h"
 
+#define POWER (1ull << SEGUE_PV_LINE_POWER)
+
 static uint64_t period, next, last;
 static char beat = 'a';
+static bool button; /* pressed */
 
 void heart_start(uint64_t period_ns)
 {
@@ -20,10 +23,21 @@ void heart_word(char word)
 	print_flush();
 }
 
+void heart_clear(void)
+{
+	if (__atomic_load_n(&vcpu->pending, __ATOMIC_SEQ_CST) & POWER)
+		button = true;
+	pending_clear(TIMER | POWER);
+}
+
 bool heart_due(void)
 {
 	uint64_t now = clock_ns();
 
+	if (button) {
+		print("\nprobe: power button\n");
+		end_off();
+	}
 	if (now < last)
 		heart_fail("clock", 0, now, last);
 	last = now;

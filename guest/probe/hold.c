@@ -17,9 +17,11 @@
  * With each heartbeat it is looked whether everything still is what it was. "probe: ready"
  * once it holds; V every hundredth beat. SSE registers and segment bases belong to it.
  */
-#define MANY     512u
-#define SYS_DONE 1
-#define FAR      0x30000000ull
+#define MANY      512u
+#define SYS_DONE  1
+#define FAR       0x30000000ull
+#define KERNEL_FS 0x1234567000ull
+#define KERNEL_GS 0x7654321000ull
 
 extern const char u_sse[], u_read[], u_steady[], u_fs[];
 
@@ -45,7 +47,7 @@ static void beats(void)
 static void tick(struct segue_pv_frame *frame)
 {
 	(void)frame;
-	pending_clear(TIMER);
+	heart_clear();
 	stop = 1;
 }
 
@@ -57,6 +59,8 @@ static void steadily(uint64_t times)
 	bad = steady(&stop, &rounds);
 	if (bad)
 		heart_fail("kernel register", bad, 0, 0);
+	if (!bases_are(KERNEL_FS, KERNEL_GS))
+		heart_fail("kernel segment base", 0, 0, 0);
 }
 
 static void hold_kernel(void)
@@ -84,7 +88,7 @@ static void hold_masked(void)
 				if (clock_ns() > end)
 					heart_fail("timer lost", 0, vcpu->pending, TIMER);
 		}
-		pending_clear(TIMER);
+		heart_clear();
 		beats();
 	}
 }
@@ -96,7 +100,7 @@ static void hold_block(void)
 			heart_fail("register in BLOCK", 0, 0, 0);
 		if (!vcpu->pending)
 			heart_fail("BLOCK ended for nothing", 0, 0, 0);
-		pending_clear(TIMER);
+		heart_clear();
 		beats();
 	}
 }
@@ -106,7 +110,7 @@ static void rest(void)
 {
 	heart_wait();
 	hv(SEGUE_PV_BLOCK, 0, 0, 0);
-	pending_clear(TIMER);
+	heart_clear();
 	beats();
 }
 
@@ -123,7 +127,7 @@ static int64_t enter_through(const struct program *p)
 	int64_t reason;
 
 	while ((reason = enter(p->id)) == SEGUE_PV_EVENT)
-		pending_clear(TIMER);
+		heart_clear();
 	return reason;
 }
 
@@ -150,7 +154,7 @@ static void hold_user(void)
 
 		if (reason != SEGUE_PV_EVENT)
 			heart_fail("user register", (uint64_t)reason, user->arguments[2], 0);
-		pending_clear(TIMER);
+		heart_clear();
 		beats();
 	}
 }
@@ -168,7 +172,7 @@ static void hold_event(void)
 			set_timer(clock_ns() + 50000);
 			if (enter(p->id) != SEGUE_PV_EVENT)
 				heart_fail("user register", p->id, user->arguments[2], 0);
-			pending_clear(TIMER);
+			heart_clear();
 		} while (user->action != SEGUE_PV_CONTINUE); /* not even loaded */
 		if (turn >= n)
 			rest();
@@ -251,7 +255,7 @@ static void hold_io(void)
 		if (io_read(SEGUE_PV_PORTS, 0x3ff, 1) != want)
 			heart_fail("scratch register", turn, 0, want);
 		if (turn % 16 == 0) {
-			pending_clear(TIMER);
+			heart_clear();
 			beats();
 		}
 	}
@@ -275,12 +279,13 @@ void hold(const char *state)
 		const char *name;
 		void (*run)(void);
 	} states[] = {
-		{"kernel", hold_kernel}, {"masked", hold_masked}, {"block", hold_block},
-		{"user", hold_user}, {"syscall", hold_syscall}, {"trap", hold_trap},
-		{"event", hold_event}, {"fresh", hold_fresh}, {"io", hold_io},
-		{"print", hold_print},
+	    {"kernel", hold_kernel}, {"masked", hold_masked},   {"block", hold_block},
+	    {"user", hold_user},     {"syscall", hold_syscall}, {"trap", hold_trap},
+	    {"event", hold_event},   {"fresh", hold_fresh},     {"io", hold_io},
+	    {"print", hold_print},
 	};
 
+	bases_set(KERNEL_FS, KERNEL_GS);
 	n = cmdline_number("contexts", 50) % (MANY + 1);
 	print("probe: ready\n");
 	heart_start(cmdline_number("beat_us", 1000) * 1000);

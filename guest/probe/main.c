@@ -15,8 +15,8 @@ extern bool try_call(void (*function)(uint64_t), uint64_t argument);
 extern uint64_t try_rsp;
 
 static const struct probe_case *const tables[] = {
-	start_cases, kernel_cases, user_cases, fault_cases,
-	space_cases, event_cases, device_cases, escape_cases, shim_cases,
+    start_cases, kernel_cases, table_cases,  user_cases,   fpu_cases,  fault_cases,
+    space_cases, event_cases,  device_cases, escape_cases, shim_cases,
 };
 
 static const struct probe_case *running;

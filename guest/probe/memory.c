@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe.h"
 
-#define ROOTS    8192u
-#define ENTRIES  512u
-#define TABLE    (SEGUE_PV_PTE_P) /* of an upper entry: P and the address count */
+#define ROOTS   8192u
+#define ENTRIES 512u
+#define TABLE   (SEGUE_PV_PTE_P) /* of an upper entry: P and the address count */
 
 extern char probe_end[];
 

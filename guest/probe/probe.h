@@ -33,6 +33,20 @@ static inline uint64_t rdtsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
+/* Of FS and GS. The machine's own code needs these instructions, so they are there. */
+static inline void bases_set(uint64_t fs, uint64_t gs)
+{
+	__asm__ volatile("wrfsbase %0; wrgsbase %1" : : "r"(fs), "r"(gs));
+}
+
+static inline bool bases_are(uint64_t fs, uint64_t gs)
+{
+	uint64_t f, g;
+
+	__asm__ volatile("rdfsbase %0; rdgsbase %1" : "=r"(f), "=r"(g));
+	return f == fs && g == gs;
+}
+
 static inline void barrier(void)
 {
 	__asm__ volatile("" : : : "memory");
@@ -63,7 +77,7 @@ extern volatile struct segue_pv_vcpu *vcpu;
 
 /* Words of the command line, NAME=VALUE. */
 uint64_t cmdline_number(const char *name, uint64_t fallback); /* decimal or 0x... */
-const char *cmdline_text(const char *name); /* up to a blank or the end; NULL: missing */
+const char *cmdline_text(const char *name);       /* up to a blank or the end; NULL: missing */
 bool word_is(const char *text, const char *word); /* TEXT up to its blank is WORD; NULL: no */
 
 /* ---- print.c: lines for the serial port ---- */
@@ -82,7 +96,8 @@ void set_timer(uint64_t at_ns);
 /* ---- memory.c: pages, tables, roots ---- */
 
 #define NO_ROOT (~0ull)
-#define U_RW  (SEGUE_PV_PTE_P | SEGUE_PV_PTE_U | SEGUE_PV_PTE_W | SEGUE_PV_PTE_A | SEGUE_PV_PTE_D)
+#define U_RW                                                                                   \
+	(SEGUE_PV_PTE_P | SEGUE_PV_PTE_U | SEGUE_PV_PTE_W | SEGUE_PV_PTE_A | SEGUE_PV_PTE_D)
 #define U_RO  (SEGUE_PV_PTE_P | SEGUE_PV_PTE_U | SEGUE_PV_PTE_A)
 #define U_RX  (U_RO | SEGUE_PV_PTE_X)
 #define U_RWX (U_RW | SEGUE_PV_PTE_X)
@@ -94,8 +109,8 @@ void set_timer(uint64_t at_ns);
 void *memset(void *to, int value, size_t n);
 void *memcpy(void *to, const void *from, size_t n);
 void memory_init(void);
-void memory_reset(void); /* every page handed out is free again, and no root there */
-uint64_t page_new(void); /* gpa of a zeroed page */
+void memory_reset(void);            /* every page handed out is free again, and no root there */
+uint64_t page_new(void);            /* gpa of a zeroed page */
 uint64_t pages_new(uint64_t count); /* of that many in a row, not zeroed */
 uint64_t pages_left(void);
 
@@ -138,9 +153,9 @@ void pending_clear(uint64_t bits);
 
 /* ---- user.c: programs in user mode ---- */
 
-#define USER_CODE   0x400000ull   /* the pages of user.S, in every root */
-#define USER_DATA   0x10000000ull /* one page, of the program's own */
-#define USER_STACK  0x20000000ull /* another; the stack pointer starts at its end */
+#define USER_CODE  0x400000ull   /* the pages of user.S, in every root */
+#define USER_DATA  0x10000000ull /* one page, of the program's own */
+#define USER_STACK 0x20000000ull /* another; the stack pointer starts at its end */
 
 /* Entry points, in user.S: take the address where they are mapped with user_at(). */
 extern const char user_begin[], user_end[];
@@ -180,37 +195,39 @@ bool failed(void);
 void note(const char *what, uint64_t value); /* "probe: NAME: WHAT VALUE" */
 
 /* In cases and their helpers without a result: the first thing that is wrong ends it. */
-#define EXPECT(condition) \
-	do { \
-		if (!(condition)) { \
-			fail(#condition); \
-			return; \
-		} \
+#define EXPECT(condition)                                                                      \
+	do {                                                                                   \
+		if (!(condition)) {                                                            \
+			fail(#condition);                                                      \
+			return;                                                                \
+		}                                                                              \
 	} while (0)
-#define EXPECT_EQ(got, want) \
-	do { \
-		uint64_t got_ = (uint64_t)(got), want_ = (uint64_t)(want); \
-		if (got_ != want_) { \
-			fail_values(#got, got_, want_); \
-			return; \
-		} \
+#define EXPECT_EQ(got, want)                                                                   \
+	do {                                                                                   \
+		uint64_t got_ = (uint64_t)(got), want_ = (uint64_t)(want);                     \
+		if (got_ != want_) {                                                           \
+			fail_values(#got, got_, want_);                                        \
+			return;                                                                \
+		}                                                                              \
 	} while (0)
 /* A helper that may have failed. */
-#define RUN(call) \
-	do { \
-		call; \
-		if (failed()) \
-			return; \
+#define RUN(call)                                                                              \
+	do {                                                                                   \
+		call;                                                                          \
+		if (failed())                                                                  \
+			return;                                                                \
 	} while (0)
 
-extern const struct probe_case start_cases[], kernel_cases[], user_cases[], fault_cases[],
-	space_cases[], event_cases[], device_cases[], escape_cases[], shim_cases[];
+extern const struct probe_case start_cases[], kernel_cases[], table_cases[], user_cases[],
+    fpu_cases[], fault_cases[], space_cases[], event_cases[], device_cases[], escape_cases[],
+    shim_cases[];
 
 /* heart.c: what tests of moves listen to. */
 void heart_start(uint64_t period_ns); /* also the first timer */
-bool heart_due(void);  /* looks at the clock, too: it must never go back */
-void heart_beat(void); /* a to z in turn; sets the timer for the next */
-void heart_wait(void); /* sets the timer again: an event may have been taken meanwhile */
+bool heart_due(void); /* looks at the clock, too, which must never go back; ends after POWER */
+void heart_clear(void); /* the lines that only come up: takes note of them */
+void heart_beat(void);  /* a to z in turn; sets the timer for the next */
+void heart_wait(void);  /* sets the timer again: an event may have been taken meanwhile */
 void heart_word(char word);
 _Noreturn void heart_fail(const char *what, uint64_t at, uint64_t got, uint64_t want);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe.h"
 
-#define AT(register, offset) \
-	_Static_assert(offsetof(struct segue_pv_frame, regs.register) == (offset), \
+#define AT(register, offset)                                                                   \
+	_Static_assert(offsetof(struct segue_pv_frame, regs.register) == (offset),             \
 		       "entry.S has another place for " #register)
 AT(rax, 0);
 AT(rbx, 8);

@@ -59,10 +59,10 @@ void user_load(const char *code)
 	user->action = SEGUE_PV_LOAD;
 	user->has_xsave = 0;
 	user->regs = (struct segue_pv_regs){
-		.rip = user_at(code),
-		.rsp = USER_STACK + PAGE - 64,
-		.rdi = USER_DATA,
-		.rflags = 0x202,
+	    .rip = user_at(code),
+	    .rsp = USER_STACK + PAGE - 64,
+	    .rdi = USER_DATA,
+	    .rflags = 0x202,
 	};
 }
 

@@ -4,8 +4,8 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 
-#define MAGIC   0x74726976u /* "virt" */
-#define WRITES  2u          /* VRING_DESC_F_WRITE */
+#define MAGIC          0x74726976u /* "virt" */
+#define WRITES         2u          /* VRING_DESC_F_WRITE */
 #define VERSION_1_HIGH (1u << (VIRTIO_F_VERSION_1 - 32))
 
 uint64_t io_read(uint64_t space, uint64_t address, uint64_t bytes)
@@ -63,7 +63,7 @@ static bool negotiate(const struct virtio *v)
 	virtio_write(v, VIRTIO_MMIO_DRIVER_FEATURES, VERSION_1_HIGH);
 	virtio_write(v, VIRTIO_MMIO_STATUS,
 		     VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-		     VIRTIO_CONFIG_S_FEATURES_OK);
+			 VIRTIO_CONFIG_S_FEATURES_OK);
 	return virtio_read(v, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
@@ -127,7 +127,8 @@ int64_t virtio_request(struct virtio *v, uint64_t gpa, uint32_t len, bool in)
 	while ((done = virtio_poll(v)) < 0)
 		if (clock_ns() > end)
 			return -1;
-	/* The buffer is there before its interrupt, which is not to come out of the blue later. */
+	/* The buffer is there before its interrupt, which is not to come out of the blue later.
+	 */
 	while (!virtio_read(v, VIRTIO_MMIO_INTERRUPT_STATUS))
 		if (clock_ns() > end)
 			return -1;

@@ -21,12 +21,12 @@
  * "probe: ready", then heartbeats, the letters a to z in turn, a V whenever the kernel's memory
  * was found intact. FAIL tells what was not.
  */
-#define USERS   64u
+#define USERS    64u
 #define SYS_DONE 1
-#define KVA     0x4000000000ull
-#define BATCH   64u
-#define CHURN   8u
-#define UVA     0x200000000ull
+#define KVA      0x4000000000ull
+#define BATCH    64u
+#define CHURN    8u
+#define UVA      0x200000000ull
 #define IO_PAGES 64u
 
 extern const char u_work[], u_sse[];
@@ -64,7 +64,8 @@ static uint64_t scattered(uint64_t index)
 /* Where page INDEX is to be had: by odd numbers of WAY as RAM, by even ones as mapped. */
 static volatile uint64_t *place(uint64_t index, uint64_t way)
 {
-	uint64_t va = way & 1 ? SEGUE_PV_DIRECT + w.base + index * PAGE : KVA + scattered(index);
+	uint64_t va =
+	    way & 1 ? SEGUE_PV_DIRECT + w.base + index * PAGE : KVA + scattered(index);
 
 	return (volatile uint64_t *)(va + index % 512 * 8);
 }
@@ -171,7 +172,7 @@ static void worker_run(unsigned i)
 /* The device's line may come up at any time, after a move for instance: as drivers do. */
 static void clear_lines(void)
 {
-	pending_clear(TIMER);
+	heart_clear();
 	if (w.io && vcpu->pending & 1ull << w.entropy.line)
 		virtio_acknowledge(&w.entropy);
 }

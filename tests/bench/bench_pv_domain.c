@@ -11,10 +11,10 @@
 
 /* What domains cost, in microseconds, each the best of a few runs. */
 
-#define RAM   (256ull << 20)
-#define CODE  0x400000ull
-#define DATA  0x10000000ull
-#define RUNS  5
+#define RAM  (256ull << 20)
+#define CODE 0x400000ull
+#define DATA 0x10000000ull
+#define RUNS 5
 
 /* 1: MOV EAX, 39; SYSCALL; JMP 1b */
 static const uint8_t calls[] = {0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7};
@@ -42,11 +42,15 @@ static double now(void)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static void map(struct pv_domain *domain, uint64_t va, uint64_t offset, uint64_t pages, int prot,
-		bool populate)
+static void map(struct pv_domain *domain, uint64_t va, uint64_t offset, uint64_t pages,
+		int prot, bool populate)
 {
-	struct pv_map m = {.op = PV_MAP, .prot = prot, .populate = populate, .va = va,
-			   .offset = offset, .pages = pages};
+	struct pv_map m = {.op = PV_MAP,
+			   .prot = prot,
+			   .populate = populate,
+			   .va = va,
+			   .offset = offset,
+			   .pages = pages};
 	struct error err = {0};
 
 	must(pv_domain_map(domain, &m, 1, NULL, &err), &err);
@@ -117,8 +121,8 @@ static double fault(struct pv_domain *domain, struct pv_context *context, uint64
 		if (stop.kind != PV_STOP_TRAP)
 			exit(1);
 		/* Every other page, so that they do not become one mapping. */
-		map(domain, DATA + i * 4096, (256 + i * 2) * 4096, around, PROT_READ | PROT_WRITE,
-		    true);
+		map(domain, DATA + i * 4096, (256 + i * 2) * 4096, around,
+		    PROT_READ | PROT_WRITE, true);
 	}
 	t = (now() - t) / (double)n;
 	pv_domain_unmap(domain, DATA, DATA + n * 4096, NULL);
@@ -186,8 +190,11 @@ static double bench_batch(struct pv_domain *domain, struct pv_context *context)
 
 	(void)context;
 	for (uint64_t i = 0; i < N; i++)
-		maps[i] = (struct pv_map){.op = PV_MAP, .prot = PROT_READ, .va = DATA + i * 4096,
-					  .offset = i * 8192, .pages = 1};
+		maps[i] = (struct pv_map){.op = PV_MAP,
+					  .prot = PROT_READ,
+					  .va = DATA + i * 4096,
+					  .offset = i * 8192,
+					  .pages = 1};
 	t = now();
 	pv_domain_map(domain, maps, N, NULL, NULL);
 	t = (now() - t) / N;
@@ -239,16 +246,16 @@ static const struct {
 	const char *name;
 	double (*run)(struct pv_domain *domain, struct pv_context *context);
 } benches[] = {
-	{"system call, there and back", bench_call},
-	{"page fault, there and back", bench_trap},
-	{"one order to the mapper", bench_order},
-	{"a mapping, of 2048 in a batch", bench_batch},
-	{"fault, one page mapped, again", bench_fault},
-	{"the same by the page, 16 at a time", bench_fault_around},
-	{"system call and its registers", bench_get},
-	{"new registers and a system call", bench_set},
-	{"a domain used before, first call", bench_again},
-	{"a new domain, first call", bench_new},
+    {"system call, there and back", bench_call},
+    {"page fault, there and back", bench_trap},
+    {"one order to the mapper", bench_order},
+    {"a mapping, of 2048 in a batch", bench_batch},
+    {"fault, one page mapped, again", bench_fault},
+    {"the same by the page, 16 at a time", bench_fault_around},
+    {"system call and its registers", bench_get},
+    {"new registers and a system call", bench_set},
+    {"a domain used before, first call", bench_again},
+    {"a new domain, first call", bench_new},
 };
 
 int main(void)

@@ -217,6 +217,17 @@ def reboot():
         watch.check_gone()
 
 
+def power_button():
+    """in every state the guest hears of it, and ends by itself"""
+    for state in STATES:
+        with Case() as case:
+            monitor = case.a.run(guest(case, f"hold={state}", memory_mib=64))
+            Guest.wait_alive(case.a, 0, word="V", seconds=20)
+            case.a.segue("stop", "g")
+            monitor.wait_end()
+            check("probe: power button" in case.a.serial(), case.a.serial()[-200:])
+
+
 def hang():
     """a kernel that does nothing but loop, masked: it can be paused, moved and stopped"""
     with Case() as case:
@@ -407,5 +418,5 @@ if __name__ == "__main__":
     lib.needs = needs
     if os.path.exists(ESCAPED):
         os.unlink(ESCAPED)
-    main(cases, cases_unprivileged, cases_moving, ends, reboot, hang, killed, astray, pauses, moves_uffd,
+    main(cases, cases_unprivileged, cases_moving, ends, reboot, power_button, hang, killed, astray, pauses, moves_uffd,
          moves_mprotect, moves_mixed, moves_slow, moves_idle, moves_held)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linux as a paravirtual guest: what programs expect of it, its ways to end, its moves.
 
-Needs the kernel of tools/guest-kernel in the cache. --moves=N, or SEGUE_TEST_MOVES: how many (10).
+Needs the kernel of tools/guest-kernel in the cache.
+--moves=N, or SEGUE_TEST_MOVES: how many (10).
 """
 import os
 import re

@@ -179,7 +179,7 @@ PIECE(code_vsyscall):
 	call	*%rax
 	mov	$79, %eax
 	syscall
-/* 32-bit code, then exit_group by INT 0x80 and by SYSCALL. RDI: where this page's low copy is */
+/* 32-bit code, and exit_group of its ABI. */
 PIECE(code_compat):
 	lea	-8(%rsp), %rsp
 	movl	$0x23, 4(%rsp)
@@ -192,9 +192,6 @@ PIECE(code_compat):
 	int	$0x80
 	ud2
 	.code64
-/* A given system call instruction of the shim's: RAX is loaded, RCX is where it is. */
-PIECE(code_jump):
-	jmp	*%rcx
 PIECE(code_end):
 	nop
 	.balign 4096

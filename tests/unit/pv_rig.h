@@ -26,16 +26,19 @@
 #define RIG_FREE_OFFSET  0x200000ull /* not mapped anywhere */
 #define RIG_FREE  0x10000000ull /* va; nothing there */
 
+/* clang-format off */
 extern const uint8_t pv_code_begin[], pv_code_end[];
 #define PIECE(name) extern const uint8_t name[]
-PIECE(code_calls); PIECE(code_touch); PIECE(code_touch_some); PIECE(code_read); PIECE(code_write);
-PIECE(code_fetch); PIECE(code_return); PIECE(code_spin); PIECE(code_count);
-PIECE(code_divide); PIECE(code_divide_at); PIECE(code_bp); PIECE(code_bp_behind); PIECE(code_ud);
-PIECE(code_gp); PIECE(code_noncanonical); PIECE(code_step); PIECE(code_step_behind);
-PIECE(code_align); PIECE(code_x87); PIECE(code_sse); PIECE(code_xmm); PIECE(code_xmm_trap);
-PIECE(code_xmm_trap_at); PIECE(code_registers); PIECE(code_int80); PIECE(code_int80_at);
-PIECE(code_x32); PIECE(code_sysenter); PIECE(code_vsyscall); PIECE(code_compat); PIECE(code_jump);
+PIECE(code_calls); PIECE(code_touch); PIECE(code_touch_some); PIECE(code_read);
+PIECE(code_write); PIECE(code_fetch); PIECE(code_return); PIECE(code_spin);
+PIECE(code_count); PIECE(code_divide); PIECE(code_divide_at); PIECE(code_bp);
+PIECE(code_bp_behind); PIECE(code_ud); PIECE(code_gp); PIECE(code_noncanonical);
+PIECE(code_step); PIECE(code_step_behind); PIECE(code_align); PIECE(code_x87);
+PIECE(code_sse); PIECE(code_xmm); PIECE(code_xmm_trap); PIECE(code_xmm_trap_at);
+PIECE(code_registers); PIECE(code_int80); PIECE(code_int80_at); PIECE(code_x32);
+PIECE(code_sysenter); PIECE(code_vsyscall); PIECE(code_compat);
 #undef PIECE
+/* clang-format on */
 
 struct rig {
 	int fd;

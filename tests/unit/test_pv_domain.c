@@ -48,7 +48,8 @@ static void test_calls(void)
 /* Values that mean something to the kernel that carries them. */
 static void test_values(void)
 {
-	static const int64_t values[] = {-1, -4, -512, -513, -514, -516, -4095, INT64_MIN, INT64_MAX};
+	static const int64_t values[] = {-1,   -4,    -512,      -513,     -514,
+					 -516, -4095, INT64_MIN, INT64_MAX};
 	struct rig rig;
 	struct pv_domain *domain;
 	struct pv_context *context;
@@ -157,8 +158,8 @@ static void check_rights(struct rig *rig, struct pv_context *context, uint64_t v
 
 static void test_rights(void)
 {
-	static const int all[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC,
-				  PROT_READ | PROT_WRITE | PROT_EXEC};
+	static const int all[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE,
+				  PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC};
 	struct rig rig;
 	struct pv_domain *domain;
 	struct pv_context *context;
@@ -172,7 +173,8 @@ static void test_rights(void)
 		check_rights(&rig, context, RIG_FREE, all[i]);
 	}
 	for (size_t i = 0; i < 5; i++) {
-		map = (struct pv_map){.op = PV_PROTECT, .prot = all[i], .va = RIG_FREE, .pages = 1};
+		map = (struct pv_map){
+		    .op = PV_PROTECT, .prot = all[i], .va = RIG_FREE, .pages = 1};
 		CU_ASSERT_EQUAL(pv_domain_map(domain, &map, 1, NULL, &rig.err), 0);
 		check_rights(&rig, context, RIG_FREE, all[i]);
 	}
@@ -206,8 +208,12 @@ static void test_batch(void)
 		uint64_t offset = RIG_FREE_OFFSET + (i * 7 % N) * 4096;
 
 		memcpy(rig.ram + offset, &i, sizeof(i));
-		maps[i] = (struct pv_map){.op = PV_MAP, .prot = PROT_READ, .populate = i % 2,
-					  .va = RIG_FREE + i * 4096, .offset = offset, .pages = 1};
+		maps[i] = (struct pv_map){.op = PV_MAP,
+					  .prot = PROT_READ,
+					  .populate = i % 2,
+					  .va = RIG_FREE + i * 4096,
+					  .offset = offset,
+					  .pages = 1};
 	}
 	CU_ASSERT_EQUAL(pv_domain_map(domain, maps, N, &done, &rig.err), 0);
 	CU_ASSERT_EQUAL(done, N);
@@ -227,7 +233,8 @@ static void test_batch(void)
 	maps[0] = (struct pv_map){.op = PV_PROTECT, .va = 0x40000000, .pages = 1};
 	CU_ASSERT_EQUAL(pv_domain_map(domain, maps, 1, &done, NULL), -ENOMEM);
 	/* The highest page there is. */
-	CU_ASSERT_EQUAL(rig_map(&rig, domain, PV_VA_END - 4096, RIG_RAM - 4096, 1, PROT_READ), 0);
+	CU_ASSERT_EQUAL(rig_map(&rig, domain, PV_VA_END - 4096, RIG_RAM - 4096, 1, PROT_READ),
+			0);
 	rig_start(&rig, context, code_read, PV_VA_END - 8);
 	CU_ASSERT_EQUAL(rig_run(context).kind, PV_STOP_SYSCALL);
 	CU_ASSERT_EQUAL(pv_context_get(context, &regs, NULL, NULL, NULL), 0);
@@ -247,7 +254,8 @@ static void test_sharing(void)
 	other = rig_domain(&rig);
 	a = rig_context(&rig, one, code_calls, 0);
 	CU_ASSERT_EQUAL(rig_map(&rig, one, RIG_FREE, RIG_FREE_OFFSET, 1, PROT_WRITE), 0);
-	CU_ASSERT_EQUAL(rig_map(&rig, other, RIG_FREE + 8192, RIG_FREE_OFFSET, 1, PROT_READ), 0);
+	CU_ASSERT_EQUAL(rig_map(&rig, other, RIG_FREE + 8192, RIG_FREE_OFFSET, 1, PROT_READ),
+			0);
 	b = rig_context(&rig, other, code_calls, 0);
 	struct segue_pv_regs regs = rig_regs(code_write, RIG_FREE);
 
@@ -358,7 +366,8 @@ static void test_kick(void)
 	rig_end(&rig);
 }
 
-/* Kicks at every possible instant: no system call is lost, made twice or given a wrong value. */
+/* Kicks at every possible instant: no system call is lost, made twice or given a wrong value.
+ */
 static void test_kick_storm(void)
 {
 	struct rig rig;

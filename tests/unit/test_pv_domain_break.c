@@ -32,7 +32,8 @@ static void prison_check(struct prison *p)
 	struct pv_stop stop;
 
 	rig_check(&p->rig, p->sibling);
-	CU_ASSERT_EQUAL(rig_map(&p->rig, p->domain, RIG_FREE, RIG_FREE_OFFSET, 1, PROT_READ), 0);
+	CU_ASSERT_EQUAL(rig_map(&p->rig, p->domain, RIG_FREE, RIG_FREE_OFFSET, 1, PROT_READ),
+			0);
 	rig_start(&p->rig, p->sibling, code_read, RIG_FREE);
 	CU_ASSERT_EQUAL(rig_run(p->sibling).kind, PV_STOP_SYSCALL);
 	CU_ASSERT_EQUAL(pv_domain_unmap(p->domain, RIG_FREE, RIG_FREE + 4096, &p->rig.err), 0);
@@ -120,9 +121,10 @@ static void test_abis(void)
 /* Real numbers of the host's, that would show: none is made. */
 static void test_numbers(void)
 {
-	static const uint64_t numbers[] = {SYS_exit_group, SYS_exit, SYS_kill, SYS_fork, SYS_vfork,
-					   SYS_munmap, SYS_rt_sigreturn, SYS_execve, SYS_clone,
-					   SYS_prctl, SYS_seccomp, SYS_sigaltstack, ~0u, 0xffff};
+	static const uint64_t numbers[] = {
+	    SYS_exit_group, SYS_exit,         SYS_kill,   SYS_fork,  SYS_vfork,
+	    SYS_munmap,     SYS_rt_sigreturn, SYS_execve, SYS_clone, SYS_prctl,
+	    SYS_seccomp,    SYS_sigaltstack,  ~0u,        0xffff};
 	struct prison p;
 	struct segue_pv_regs regs;
 	struct pv_stop stop;
@@ -142,23 +144,34 @@ static void test_numbers(void)
 /* ---- into the shim ---- */
 
 static atomic_bool quit;
-static _Atomic(struct pv_context *) running;
+static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pv_context *running;
+static uint64_t running_since; /* a count of runs */
 
 /* Whatever runs for 5 ms is kicked. */
 static void *kick_slow(void *data)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
-	struct pv_context *before = NULL, *now;
+	uint64_t before = 0;
 
 	(void)data;
 	while (!atomic_load(&quit)) {
 		nanosleep(&pause, NULL);
-		now = atomic_load(&running);
-		if (now && now == before)
-			pv_context_kick(now);
-		before = now;
+		pthread_mutex_lock(&running_lock);
+		if (running && running_since == before)
+			pv_context_kick(running);
+		before = running_since;
+		pthread_mutex_unlock(&running_lock);
 	}
 	return NULL;
+}
+
+static void now_running(struct pv_context *context)
+{
+	pthread_mutex_lock(&running_lock);
+	running = context;
+	running_since++;
+	pthread_mutex_unlock(&running_lock);
 }
 
 static struct pv_stop watched(struct prison *p, const struct segue_pv_regs *regs)
@@ -169,9 +182,9 @@ static struct pv_stop watched(struct prison *p, const struct segue_pv_regs *regs
 		renew(p);
 		CU_ASSERT_EQUAL_FATAL(pv_context_set(p->culprit, regs, NULL, 0, NULL), 0);
 	}
-	atomic_store(&running, p->culprit);
+	now_running(p->culprit);
 	pv_context_run(p->culprit, &stop);
-	atomic_store(&running, NULL);
+	now_running(NULL);
 	return stop;
 }
 
@@ -180,7 +193,6 @@ static void test_every_byte(void)
 {
 	static const uint64_t numbers[] = {SYS_exit_group, SYS_munmap, PV_CALL_STOP, 0};
 	uint64_t len = (uint64_t)(__stop_pvshim - __start_pvshim), lost = 0;
-	const struct timespec moment = {.tv_nsec = 12000000};
 	struct prison p;
 	struct segue_pv_regs regs;
 	struct pv_stop stop;
@@ -200,7 +212,6 @@ static void test_every_byte(void)
 		stop = watched(&p, &regs);
 		if (stop.kind == PV_STOP_LOST) {
 			lost++;
-			nanosleep(&moment, NULL); /* the kicker must not see it any more */
 			renew(&p);
 		}
 		if (at % 64 == 0)
@@ -281,8 +292,18 @@ static void test_trusted_calls(void)
 static void test_forged_stops(void)
 {
 	static const uint64_t frames[] = {
-	    0, 1, PV_SHIM, PV_ORDERS, PV_AREAS - 8, PV_AREAS, PV_AREAS + PV_AREA_SIZE,
-	    PV_AREAS + 2 * PV_AREA_SIZE - 8, PV_AREAS + PV_AREA_SIZE + 4, RIG_DATA, ~0ull, 1ull << 63,
+	    0,
+	    1,
+	    PV_SHIM,
+	    PV_ORDERS,
+	    PV_AREAS - 8,
+	    PV_AREAS,
+	    PV_AREAS + PV_AREA_SIZE,
+	    PV_AREAS + 2 * PV_AREA_SIZE - 8,
+	    PV_AREAS + PV_AREA_SIZE + 4,
+	    RIG_DATA,
+	    ~0ull,
+	    1ull << 63,
 	};
 	struct prison p;
 	struct segue_pv_regs regs;
@@ -417,8 +438,9 @@ static void test_own_end(void)
 /* What is ours cannot be written, and what can be is the context's own frame area. */
 static void test_memory(void)
 {
-	static const uint64_t ours[] = {PV_SHIM, PV_SHIM + 4096, PV_ORDERS, PV_ORDERS + 8192,
-					PV_STACK, PV_AREAS + 2 * PV_AREA_SIZE};
+	static const uint64_t ours[] = {PV_SHIM,   PV_SHIM + 4096,
+					PV_ORDERS, PV_ORDERS + 8192,
+					PV_STACK,  PV_AREAS + 2 * PV_AREA_SIZE};
 	struct prison p;
 	struct segue_pv_regs regs;
 	struct pv_stop stop;

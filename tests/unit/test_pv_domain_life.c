@@ -126,7 +126,8 @@ static void check_end(bool of_domain)
 	sibling = rig_context(&rig, domain, code_calls, 0);
 	context = rig_context(&rig, domain, code_spin, 0);
 	CU_ASSERT_EQUAL(pthread_create(&thread, NULL, kill_later,
-				       of_domain ? &domain->template : &context->pid), 0);
+				       of_domain ? &domain->template : &context->pid),
+			0);
 	start = milliseconds();
 	CU_ASSERT_EQUAL(rig_run(context).kind, PV_STOP_LOST);
 	CU_ASSERT(milliseconds() - start < 500);

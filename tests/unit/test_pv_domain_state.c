@@ -10,11 +10,26 @@
 static struct segue_pv_regs some_registers(void)
 {
 	struct segue_pv_regs regs = {
-	    .rax = 0x0101010101010101, .rbx = 2, .rcx = ~3ull, .rdx = 4, .rsi = 5, .rdi = 6,
-	    .rbp = 0xfedcba9876543210, .rsp = RIG_DATA + RIG_PAGES * 4096 - 64,
-	    .r8 = 8, .r9 = 9, .r10 = ~10ull, .r11 = 11, .r12 = 12, .r13 = 13, .r14 = ~0ull,
-	    .r15 = RIG_DATA, .rip = rig_at(code_registers), .rflags = 0x8d7,
-	    .fs_base = 0x7f0000001000, .gs_base = 0x123456789000,
+	    .rax = 0x0101010101010101,
+	    .rbx = 2,
+	    .rcx = ~3ull,
+	    .rdx = 4,
+	    .rsi = 5,
+	    .rdi = 6,
+	    .rbp = 0xfedcba9876543210,
+	    .rsp = RIG_DATA + RIG_PAGES * 4096 - 64,
+	    .r8 = 8,
+	    .r9 = 9,
+	    .r10 = ~10ull,
+	    .r11 = 11,
+	    .r12 = 12,
+	    .r13 = 13,
+	    .r14 = ~0ull,
+	    .r15 = RIG_DATA,
+	    .rip = rig_at(code_registers),
+	    .rflags = 0x8d7,
+	    .fs_base = 0x7f0000001000,
+	    .gs_base = 0x123456789000,
 	};
 
 	return regs;
@@ -24,9 +39,9 @@ static struct segue_pv_regs some_registers(void)
 static void check_stored(const uint64_t *words, const struct segue_pv_regs *regs)
 {
 	const uint64_t wanted[] = {
-	    regs->rax, regs->rbx, regs->rcx, regs->rdx, regs->rsi, regs->rdi, regs->rbp,
-	    regs->rsp, regs->r8, regs->r9, regs->r10, regs->r11, regs->r12, regs->r13,
-	    regs->r14, regs->fs_base, regs->gs_base,
+	    regs->rax, regs->rbx, regs->rcx, regs->rdx,     regs->rsi,     regs->rdi,
+	    regs->rbp, regs->rsp, regs->r8,  regs->r9,      regs->r10,     regs->r11,
+	    regs->r12, regs->r13, regs->r14, regs->fs_base, regs->gs_base,
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
@@ -250,7 +265,8 @@ static uint64_t scan(struct rig *rig, struct pv_domain *domain)
 
 	memset(seen, 0, sizeof(seen));
 	CU_ASSERT_EQUAL(pv_domain_scan(domain, RIG_FREE, RIG_FREE + PAGES * 4096ull, on_written,
-				       &count, &rig->err), 0);
+				       &count, &rig->err),
+			0);
 	return count;
 }
 
@@ -273,8 +289,12 @@ static void check_tracking(struct rig *rig, bool populated)
 {
 	struct pv_domain *domain = rig_domain(rig);
 	struct pv_context *context = rig_context(rig, domain, code_calls, 0);
-	struct pv_map map = {.op = PV_MAP, .prot = PROT_READ | PROT_WRITE, .populate = populated,
-			     .va = RIG_FREE, .offset = RIG_FREE_OFFSET, .pages = PAGES};
+	struct pv_map map = {.op = PV_MAP,
+			     .prot = PROT_READ | PROT_WRITE,
+			     .populate = populated,
+			     .va = RIG_FREE,
+			     .offset = RIG_FREE_OFFSET,
+			     .pages = PAGES};
 
 	CU_ASSERT_EQUAL(pv_domain_map(domain, &map, 1, NULL, &rig->err), 0);
 	touch(rig, context, 0, 100); /* before: does not count */
@@ -367,8 +387,8 @@ static void test_tracking_random(void)
 
 			if (random() % 4 == 0 && !wanted[page])
 				rig_map(&rig, domain, RIG_FREE + page * 4096,
-					RIG_FREE_OFFSET + ((uint64_t)random() % PAGES) * 4096, 1,
-					PROT_READ | PROT_WRITE);
+					RIG_FREE_OFFSET + ((uint64_t)random() % PAGES) * 4096,
+					1, PROT_READ | PROT_WRITE);
 			if (random() % 3 == 0) {
 				look(&rig, context, page);
 			} else {

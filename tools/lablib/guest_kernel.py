@@ -49,7 +49,8 @@ class Progress:
 
     def say(self, text):
         if not self.quiet:
-            print(f"[{time.monotonic() - self.begun:6.1f} s] {text}", file=sys.stderr, flush=True)
+            seconds = time.monotonic() - self.begun
+            print(f"[{seconds:6.1f} s] {text}", file=sys.stderr, flush=True)
 
     def count(self, files):
         if time.monotonic() - self.reported >= REPORT_EVERY:
@@ -143,7 +144,8 @@ def _lay_over(tree):
 
 
 def _make(tree, *words):
-    return ["make", "-C", tree, f"O={tree}.build", "ARCH=um", "SUBARCH=x86_64", "OS=segue", *words]
+    return ["make", "-C", tree, f"O={tree}.build", "ARCH=um", "SUBARCH=x86_64", "OS=segue",
+            *words]
 
 
 def _compile(tree, env, jobs, progress):

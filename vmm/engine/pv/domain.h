@@ -17,8 +17,8 @@
  * Threads: "the vCPU's thread" is the one that calls pv_context_run(). All functions on a
  * domain and its contexts are for that thread, one at a time, unless they say "any thread".
  * pv_domain_map(), _unmap() and _track() may be called by any thread (the migration's), also
- * while contexts of the domain run; the caller sees to it that no two of them, or one of them and
- * pv_domain_scan(), are under way at once.
+ * while contexts of the domain run; the caller sees to it that no two of them, or one of them
+ * and pv_domain_scan(), are under way at once.
  * Whatever a domain does, no call here waits longer for it than PV_BOUND_MS.
  */
 struct pv_host;

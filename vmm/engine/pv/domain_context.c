@@ -10,8 +10,8 @@
 
 #include "vmm/engine/pv/domain_internal.h"
 
-#define SPARES_MAX 4u  /* contexts kept in a domain */
-#define RESET_MS   20  /* what ends anyway is not waited for long */
+#define SPARES_MAX 4u /* contexts kept in a domain */
+#define RESET_MS   20 /* what ends anyway is not waited for long */
 #define BIRTH_MS   5000
 
 uint64_t pv_context_area(const struct pv_context *context)
@@ -63,11 +63,12 @@ static bool is_prctl(const struct seccomp_notif *n)
 #define STRANGERS 16u
 struct birth {
 	struct pv_context *context;
-	bool cloned;   /* the template has been let make it */
-	pid_t child;   /* by the template's word, which then waits for orders again */
-	bool ready;    /* it waits for registers */
-	int error;     /* there is none, or it is ending */
-	/* Whom nobody knows yet: the newborn, and contexts that have been killed but not ended. */
+	bool cloned; /* the template has been let make it */
+	pid_t child; /* by the template's word, which then waits for orders again */
+	bool ready;  /* it waits for registers */
+	int error;   /* there is none, or it is ending */
+	/* Whom nobody knows yet: the newborn, and contexts that have been killed but not ended.
+	 */
 	struct seccomp_notif strangers[STRANGERS];
 	unsigned n_strangers;
 };
@@ -155,12 +156,13 @@ static int be_born(struct birth *birth)
 static int map_area(struct pv_context *context)
 {
 	struct pv_host *host = context->domain->host;
-	uint64_t offset = (uint64_t)PV_DOMAINS_MAX * PV_ORDERS_SIZE +
-			  (uint64_t)context->slot * PV_AREA_SIZE;
+	uint64_t offset =
+	    (uint64_t)PV_DOMAINS_MAX * PV_ORDERS_SIZE + (uint64_t)context->slot * PV_AREA_SIZE;
 
 	context->area = host->areas + offset;
 	return pv_mapper_call(context->domain, SYS_mmap, pv_context_area(context), PV_AREA_SIZE,
-			      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, PV_FD_AREAS, offset);
+			      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, PV_FD_AREAS,
+			      offset);
 }
 
 static void link_context(struct pv_context *context)
@@ -196,8 +198,8 @@ static void unmake(struct pv_context *context)
 		pv_context_kill(context);
 		close(context->pidfd);
 	}
-	clean = !pv_mapper_call(domain, SYS_munmap, pv_context_area(context), PV_AREA_SIZE, 0, 0,
-				0, 0);
+	clean = !pv_mapper_call(domain, SYS_munmap, pv_context_area(context), PV_AREA_SIZE, 0,
+				0, 0, 0);
 	if (clean) {
 		pv_slots_give(&domain->host->frames, context->slot);
 		pv_slots_give(&domain->indices, context->index);
@@ -225,7 +227,8 @@ static int make_context(struct pv_domain *domain, struct pv_context **ret_contex
 	if (!r)
 		r = be_born(&birth);
 	if (!r)
-		r = pv_watch_add(domain->host, context->pidfd, domain, context, &context->watch);
+		r = pv_watch_add(domain->host, context->pidfd, domain, context,
+				 &context->watch);
 	if (r < 0) {
 		unmake(context);
 		if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)

@@ -12,8 +12,8 @@
  */
 _Static_assert(PV_COMPOSED + sizeof(struct pv_sigframe) + 128 <= PV_XSTATE, "composed frame");
 
-#define USER_END     0x7ffffffff000ull
-#define FCW_INITIAL  0x37fu
+#define USER_END      0x7ffffffff000ull
+#define FCW_INITIAL   0x37fu
 #define MXCSR_INITIAL 0x1f80u
 
 /* ---- places ---- */
@@ -72,7 +72,8 @@ static uint32_t vector_of(int signal, uint64_t number)
 		return number == SEGUE_PV_VECTOR_PF ? SEGUE_PV_VECTOR_PF : SEGUE_PV_VECTOR_GP;
 	case SIGBUS:
 		return number == SEGUE_PV_VECTOR_PF || number == SEGUE_PV_VECTOR_AC
-			   ? (uint32_t)number : SEGUE_PV_VECTOR_GP;
+			   ? (uint32_t)number
+			   : SEGUE_PV_VECTOR_GP;
 	case SIGILL:
 		return SEGUE_PV_VECTOR_UD;
 	case SIGTRAP:
@@ -87,8 +88,8 @@ static uint32_t vector_of(int signal, uint64_t number)
 void pv_frame_stop(const struct pv_context *context, struct pv_stop *stop)
 {
 	const struct pv_sigframe_registers *r = registers(context);
-	const uint32_t bits = SEGUE_PV_PF_PRESENT | SEGUE_PV_PF_WRITE | SEGUE_PV_PF_USER |
-			      SEGUE_PV_PF_FETCH;
+	const uint32_t bits =
+	    SEGUE_PV_PF_PRESENT | SEGUE_PV_PF_WRITE | SEGUE_PV_PF_USER | SEGUE_PV_PF_FETCH;
 
 	stop->rip = r->ip;
 	stop->trap.vector = vector_of(context->signal, r->trapno);
@@ -105,12 +106,26 @@ static void get_registers(const struct pv_context *context, struct segue_pv_regs
 	const struct pv_sigframe_registers *r = registers(context);
 
 	*regs = (struct segue_pv_regs){
-	    .rax = r->ax, .rbx = r->bx, .rcx = r->cx, .rdx = r->dx,
-	    .rsi = r->si, .rdi = r->di, .rbp = r->bp, .rsp = r->sp,
-	    .r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11,
-	    .r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
-	    .rip = r->ip, .rflags = r->flags,
-	    .fs_base = context->fs_base, .gs_base = context->gs_base,
+	    .rax = r->ax,
+	    .rbx = r->bx,
+	    .rcx = r->cx,
+	    .rdx = r->dx,
+	    .rsi = r->si,
+	    .rdi = r->di,
+	    .rbp = r->bp,
+	    .rsp = r->sp,
+	    .r8 = r->r8,
+	    .r9 = r->r9,
+	    .r10 = r->r10,
+	    .r11 = r->r11,
+	    .r12 = r->r12,
+	    .r13 = r->r13,
+	    .r14 = r->r14,
+	    .r15 = r->r15,
+	    .rip = r->ip,
+	    .rflags = r->flags,
+	    .fs_base = context->fs_base,
+	    .gs_base = context->gs_base,
 	};
 }
 
@@ -188,11 +203,26 @@ static void put_xstate(struct pv_context *context, const void *image)
 static void put_registers(struct pv_sigframe *frame, const struct segue_pv_regs *regs)
 {
 	frame->registers = (struct pv_sigframe_registers){
-	    .ax = regs->rax, .bx = regs->rbx, .cx = regs->rcx, .dx = regs->rdx,
-	    .si = regs->rsi, .di = regs->rdi, .bp = regs->rbp, .sp = regs->rsp,
-	    .r8 = regs->r8, .r9 = regs->r9, .r10 = regs->r10, .r11 = regs->r11,
-	    .r12 = regs->r12, .r13 = regs->r13, .r14 = regs->r14, .r15 = regs->r15,
-	    .ip = regs->rip, .flags = regs->rflags, .cs = PV_SIGFRAME_USER_CS, .ss = PV_SIGFRAME_USER_SS,
+	    .ax = regs->rax,
+	    .bx = regs->rbx,
+	    .cx = regs->rcx,
+	    .dx = regs->rdx,
+	    .si = regs->rsi,
+	    .di = regs->rdi,
+	    .bp = regs->rbp,
+	    .sp = regs->rsp,
+	    .r8 = regs->r8,
+	    .r9 = regs->r9,
+	    .r10 = regs->r10,
+	    .r11 = regs->r11,
+	    .r12 = regs->r12,
+	    .r13 = regs->r13,
+	    .r14 = regs->r14,
+	    .r15 = regs->r15,
+	    .ip = regs->rip,
+	    .flags = regs->rflags,
+	    .cs = PV_SIGFRAME_USER_CS,
+	    .ss = PV_SIGFRAME_USER_SS,
 	};
 }
 

@@ -37,11 +37,13 @@ static int check_host(struct error *err)
 	struct seccomp_notif_sizes sizes;
 
 	if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
-		return error_set(err, -ENOSYS, "pv: the processor or kernel lacks FSGSBASE "
+		return error_set(err, -ENOSYS,
+				 "pv: the processor or kernel lacks FSGSBASE "
 				 "(Linux 5.9 and a processor of 2013 or later have it)");
 	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0 ||
 	    syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
-		return error_set(err, -ENOSYS, "pv: this kernel has no seccomp user "
+		return error_set(err, -ENOSYS,
+				 "pv: this kernel has no seccomp user "
 				 "notification, or something around this program denies it");
 	if (sizes.seccomp_notif > sizeof(struct seccomp_notif) ||
 	    sizes.seccomp_notif_resp > sizeof(struct seccomp_notif_resp))

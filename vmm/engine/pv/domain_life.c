@@ -8,7 +8,8 @@
 
 #include "vmm/engine/pv/domain_internal.h"
 
-#define BIRTH_MS 5000 /* nothing of a guest's is in it yet: only a host in trouble takes long */
+#define BIRTH_MS 5000 /* nothing of a guest's is in it yet: only a host in trouble takes long  \
+		       */
 
 static void link_domain(struct pv_host *host, struct pv_domain *domain)
 {
@@ -59,7 +60,8 @@ static int ask(struct pv_domain *domain, struct error *err)
 {
 	int fds[4], r;
 
-	r = pv_zygote_ask(domain->host, (uint64_t)domain->orders_slot * PV_ORDERS_SIZE, fds, err);
+	r = pv_zygote_ask(domain->host, (uint64_t)domain->orders_slot * PV_ORDERS_SIZE, fds,
+			  err);
 	if (r < 0)
 		return r;
 	domain->listener = fds[0];
@@ -70,7 +72,8 @@ static int ask(struct pv_domain *domain, struct error *err)
 	pv_place_tune(domain->host, domain->mapper_listener);
 	r = meet(domain);
 	return r < 0 ? error_system(err, r == -EMFILE ? -EAGAIN : r,
-				    "pv: a new domain does not answer") : 0;
+				    "pv: a new domain does not answer")
+		     : 0;
 }
 
 static void close_descriptors(struct pv_domain *domain)
@@ -120,14 +123,16 @@ static int make_domain(struct pv_host *host, struct pv_domain **ret_domain, stru
 	if (r < 0)
 		r = error_set(err, -EAGAIN, "pv: too many domains");
 	if (!r) {
-		domain->orders = (struct pv_order *)(void *)(host->areas +
-				 (size_t)domain->orders_slot * PV_ORDERS_SIZE);
+		domain->orders =
+		    (struct pv_order *)(void *)(host->areas +
+						(size_t)domain->orders_slot * PV_ORDERS_SIZE);
 		r = ask(domain, err);
 	}
 	if (r < 0) {
 		/* Without its listeners' other ends, what there is of it ends itself. */
 		if (domain->template_pidfd >= 0)
-			syscall(SYS_pidfd_send_signal, domain->template_pidfd, SIGKILL, NULL, 0);
+			syscall(SYS_pidfd_send_signal, domain->template_pidfd, SIGKILL, NULL,
+				0);
 		release(domain);
 		return r;
 	}
@@ -199,8 +204,8 @@ static bool reset(struct pv_domain *domain)
 {
 	struct pv_context *context, *next;
 
-	if (atomic_load(&domain->dead) ||
-	    pv_mapper_call(domain, SYS_munmap, PV_VA_BEGIN, PV_VA_END - PV_VA_BEGIN, 0, 0, 0, 0))
+	if (atomic_load(&domain->dead) || pv_mapper_call(domain, SYS_munmap, PV_VA_BEGIN,
+							 PV_VA_END - PV_VA_BEGIN, 0, 0, 0, 0))
 		return false;
 	domain->tracked = false;
 	for (context = domain->contexts; context; context = next) {

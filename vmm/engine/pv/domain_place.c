@@ -17,7 +17,7 @@
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #endif
-#define SYNC_WAKE_UP 1ul
+#define SYNC_WAKE_UP  1ul
 #define FREE_EVERY_NS 100000000ull
 
 static bool must_bind(int fd)

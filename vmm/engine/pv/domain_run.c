@@ -100,8 +100,8 @@ int pv_context_park(struct pv_context *context, int ms)
 
 static int resume_call(struct pv_context *context)
 {
-	int64_t value = context->has_value ? context->value
-					   : (int64_t)(uint32_t)context->call.nr;
+	int64_t value =
+	    context->has_value ? context->value : (int64_t)(uint32_t)context->call.nr;
 	int r;
 
 	if (value <= ERESTART_FIRST && value >= ERESTART_LAST)
@@ -230,7 +230,8 @@ void pv_context_kick(struct pv_context *context)
 {
 	if (atomic_load(&context->kicked))
 		return;
-	atomic_store(&context->kicked_ms, pv_now_ms()); /* before: what overdue() reads is new */
+	atomic_store(&context->kicked_ms,
+		     pv_now_ms()); /* before: what overdue() reads is new */
 	if (atomic_exchange(&context->kicked, true) || !atomic_load(&context->running))
 		return;
 	syscall(SYS_pidfd_send_signal, context->pidfd, SIGUSR2, NULL, 0);

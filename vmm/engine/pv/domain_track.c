@@ -13,10 +13,10 @@
  * Dirty tracking by userfaultfd's asynchronous write protection and PAGEMAP_SCAN, both of
  * Linux 6.7 (Documentation/admin-guide/mm/pagemap.rst); headers may be older.
  */
-#define FEATURE_WP            (1ull << 0)
-#define FEATURE_WP_SHMEM      (1ull << 12)
+#define FEATURE_WP             (1ull << 0)
+#define FEATURE_WP_SHMEM       (1ull << 12)
 #define FEATURE_WP_UNPOPULATED (1ull << 13) /* pages not touched yet are protected as well */
-#define FEATURE_WP_ASYNC      (1ull << 15)
+#define FEATURE_WP_ASYNC       (1ull << 15)
 #define FEATURES                                                                               \
 	(FEATURE_WP | FEATURE_WP_SHMEM | FEATURE_WP_UNPOPULATED | FEATURE_WP_ASYNC)
 
@@ -28,10 +28,10 @@ struct scan {
 	uint64_t runs, n_runs, max_pages;
 	uint64_t inverted, mask, anyof_mask, return_mask;
 };
-#define SCAN              _IOWR('f', 16, struct scan)
-#define SCAN_PROTECT      1ull /* PM_SCAN_WP_MATCHING */
-#define SCAN_WRITTEN      2ull /* PAGE_IS_WRITTEN */
-#define RUNS              256u
+#define SCAN         _IOWR('f', 16, struct scan)
+#define SCAN_PROTECT 1ull /* PM_SCAN_WP_MATCHING */
+#define SCAN_WRITTEN 2ull /* PAGE_IS_WRITTEN */
+#define RUNS         256u
 
 static int get_ready(int userfaultfd)
 {
@@ -73,8 +73,8 @@ bool pv_track_probe(void)
 	bool works = false;
 
 	if (pagemap >= 0 && fd >= 0 && page != MAP_FAILED)
-		works = !get_ready(fd) &&
-			scan(pagemap, va, va + SEGUE_PV_PAGE, runs, &walked) >= 0;
+		works =
+		    !get_ready(fd) && scan(pagemap, va, va + SEGUE_PV_PAGE, runs, &walked) >= 0;
 	if (page != MAP_FAILED)
 		munmap(page, SEGUE_PV_PAGE);
 	if (pagemap >= 0)
@@ -149,7 +149,8 @@ int pv_domain_scan(struct pv_domain *domain, uint64_t begin, uint64_t end,
 		if (n < 0)
 			return error_system(err, (int)n, "pv: scan of what was written");
 		for (long i = 0; i < n; i++)
-			written(data, runs[i].begin, (runs[i].end - runs[i].begin) / SEGUE_PV_PAGE);
+			written(data, runs[i].begin,
+				(runs[i].end - runs[i].begin) / SEGUE_PV_PAGE);
 		if (walked <= begin)
 			return error_set(err, -EIO, "pv: scan of what was written stands");
 		begin = walked;

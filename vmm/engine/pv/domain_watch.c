@@ -17,7 +17,7 @@
  * The vCPU's thread waits for a context in the kernel, where it learns neither of its end nor
  * of time: that would cost a system call more on every way. This thread looks out for both.
  */
-#define LOOK_MS 100
+#define LOOK_MS    100
 #define FROM_TIMER (~0ull)
 #define FROM_WAKE  (~0ull - 1)
 
@@ -238,7 +238,8 @@ int pv_watch_start(struct pv_host *host, struct error *err)
 
 	host->watch_slots.max = PV_DOMAINS_MAX + PV_AREAS_MAX;
 	if (!r) {
-		/* Signals are for other threads, but for the one by which a sandbox binds each. */
+		/* Signals are for other threads, but for the one by which a sandbox binds each.
+		 */
 		sigfillset(&all);
 		sigdelset(&all, SIGRTMAX - 1);
 		pthread_sigmask(SIG_SETMASK, &all, &old);

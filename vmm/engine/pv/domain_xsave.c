@@ -53,7 +53,8 @@ int pv_xstate_find(struct pv_xstate *xstate, struct error *err)
 
 	if (r < 0)
 		return error_system(err, r, "pv: cannot see what a signal frame has");
-	if (frame.words.magic1 != PV_SIGFRAME_MAGIC1 || frame.words.xstate_size < PV_XSAVE_EXTENDED)
+	if (frame.words.magic1 != PV_SIGFRAME_MAGIC1 ||
+	    frame.words.xstate_size < PV_XSAVE_EXTENDED)
 		return error_set(err, -ENOSYS, "pv: the processor or kernel lacks XSAVE");
 	xstate->size = frame.words.xstate_size;
 	xstate->features = frame.words.features;

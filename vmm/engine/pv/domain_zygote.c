@@ -97,7 +97,7 @@ static void default_signals(void)
 
 static void become_zygote(const int *fds, pid_t monitor)
 {
-	void *code, *stack;
+	long code, stack;
 
 	default_signals();
 	if (drop_rights(monitor) < 0 || set_descriptors(fds) < 0 || leave_rseq() < 0)
@@ -105,16 +105,19 @@ static void become_zygote(const int *fds, pid_t monitor)
 	syscall(SYS_set_robust_list, NULL, 3 * sizeof(void *));
 	syscall(SYS_set_tid_address, NULL);
 	prctl(PR_SET_NAME, "segue-pv");
-	code = mmap((void *)PV_SHIM, PV_SHIM_MAX, PROT_READ | PROT_EXEC,
-		    MAP_SHARED | MAP_FIXED_NOREPLACE, PV_FD_SHIM, 0);
-	stack = mmap((void *)PV_STACK, PV_STACK_SIZE, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	if (code != (void *)PV_SHIM || stack != (void *)PV_STACK)
+	/*
+	 * Over what a sanitizer may have there, and not by its library: all else goes in a
+	 * moment anyhow.
+	 */
+	code = syscall(SYS_mmap, PV_SHIM, PV_SHIM_MAX, PROT_READ | PROT_EXEC,
+		       MAP_SHARED | MAP_FIXED, PV_FD_SHIM, 0);
+	stack = syscall(SYS_mmap, PV_STACK, PV_STACK_SIZE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (code != PV_SHIM || stack != PV_STACK)
 		return;
 	__asm__ volatile("mov %0, %%rsp\n\tjmp *%1"
 			 :
-			 : "r"((uint8_t *)stack + PV_STACK_SIZE),
-			   "r"(pv_shim_address(shim_zygote_entry))
+			 : "r"(stack + PV_STACK_SIZE), "r"(pv_shim_address(shim_zygote_entry))
 			 : "memory");
 	__builtin_unreachable();
 }
@@ -142,7 +145,9 @@ static int fork_zygote(struct pv_host *host, const int *fds, struct error *err)
 {
 	pid_t monitor = getpid();
 
-	host->zygote = fork();
+	/* Not by libc: nobody's atfork handlers, which may leave threads in what must be empty.
+	 */
+	host->zygote = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (host->zygote < 0)
 		return error_system(err, -errno, "pv: cannot fork");
 	if (!host->zygote) {
@@ -181,7 +186,8 @@ static void await_last(int fd)
 	while ((now = pv_now_ms()) < end) {
 		if (poll(&poll_fd, 1, (int)(end - now)) <= 0)
 			continue;
-		if (poll_fd.revents & (POLLHUP | POLLERR) || recv(fd, &byte, 1, MSG_DONTWAIT) <= 0)
+		if (poll_fd.revents & (POLLHUP | POLLERR) ||
+		    recv(fd, &byte, 1, MSG_DONTWAIT) <= 0)
 			return;
 	}
 }

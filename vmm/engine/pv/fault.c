@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "vmm/engine/pv/pv.h"
+#include "vmm/engine/pv/dirty.h"
 
 /*
  * Page faults: the shadow's to repair, or the guest's to know of. And flushes.
@@ -27,18 +27,11 @@ static bool repeats(struct pv_kernel *k, const struct pv_stop *stop)
 	return ++k->repeats > REPEATS;
 }
 
-static struct pv_domain *domain_of(struct pv_engine *e, const struct pv_shadow *shadow)
-{
-	const struct pv_space *space = pv_shadow_owner(shadow);
-
-	return space ? space->domain : e->kernel.domain;
-}
-
 /* The host takes no more mappings of this domain: begin anew with fewer. */
 static int carry_out(struct pv_engine *e, struct pv_shadow *shadow, const struct pv_map *maps,
 		     unsigned n)
 {
-	struct pv_domain *domain = domain_of(e, shadow);
+	struct pv_domain *domain = pv_domain_of(e, shadow);
 	struct pv_map all;
 	int r = n ? pv_domain_map(domain, maps, n, NULL, NULL) : 0;
 
@@ -124,7 +117,7 @@ int pv_flush(struct pv_engine *e, struct pv_shadow *shadow, uint64_t begin, uint
 
 	pthread_mutex_lock(&e->shadow_lock);
 	if (pv_dirty_flush(e, shadow, begin, end, &map))
-		r = pv_domain_map(domain_of(e, shadow), &map, 1, NULL, NULL);
+		r = pv_domain_map(pv_domain_of(e, shadow), &map, 1, NULL, NULL);
 	pthread_mutex_unlock(&e->shadow_lock);
 	return r;
 }

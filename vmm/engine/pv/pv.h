@@ -102,7 +102,6 @@ struct pv_kernel {
 	enum pv_at at;
 	bool ahead;                 /* made for a load, and has run nothing */
 	bool in_call;               /* the host's context stands in a hypercall */
-	bool loaded;                /* the host's context has registers */
 	struct pv_user *user;       /* PV_AT_USER */
 	unsigned repeats;           /* the same fault again and again: see fault.c */
 	uint64_t fault_va, fault_rip;
@@ -160,7 +159,8 @@ struct pv_engine {
 	struct ram *ram;
 	struct pv_host *host;
 	size_t xsave_host;     /* bytes the host's contexts have */
-	bool track_uffd;       /* dirty tracking by the host's kernel, else by faults */
+	bool track_uffd;       /* dirty tracking by the host's kernel, else by faults; a start
+				* that fails clears it */
 	bool track_forced;     /* and by nothing else */
 	struct pv_promise promise;
 

@@ -59,7 +59,7 @@ die:
 
 /* Template: its result of the last clone in rdi; the answer is the stack of the next. */
 PLACE(shim_template_start):
-	/* (program, where to put the listener's descriptor): the filter, then no memory more. */
+	/* (program, where to put the listener's descriptor): the filter, then no memory. */
 	mov	%rsi, %r12
 	mov	%rdi, %rdx
 	mov	$1, %edi     /* SECCOMP_SET_MODE_FILTER */

@@ -89,7 +89,8 @@ extern const unsigned char __start_pvshim[] __attribute__((visibility("hidden"))
 extern const unsigned char __stop_pvshim[] __attribute__((visibility("hidden")));
 
 /* Places in it. Those called _ip are right behind a SYSCALL instruction. */
-#define PV_SHIM_PLACE(name) extern const unsigned char name[] __attribute__((visibility("hidden")))
+#define PV_SHIM_PLACE(name)                                                                    \
+	extern const unsigned char name[] __attribute__((visibility("hidden")))
 PV_SHIM_PLACE(shim_zygote_entry);
 PV_SHIM_PLACE(shim_handler);
 PV_SHIM_PLACE(shim_stop_ip);

@@ -237,7 +237,7 @@ SHIM_CODE static void domain_main(const struct pv_zygote_request *request, long 
 		fail(request->orders, r);
 	program.len = (unsigned short)guest_filter(filter);
 	((void (*)(void *, volatile long *))(uintptr_t)shim_template_start)(&program,
-									 &birth.listener);
+									    &birth.listener);
 }
 
 /* ---- the zygote ---- */
@@ -256,21 +256,25 @@ struct kernel_sigaction {
  */
 SHIM_CODE static void set_handler(int signal)
 {
-	struct kernel_sigaction action = {
-	    .handler = shim_handler,
-	    .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_RESTORER_FLAG,
-	    .restorer = shim_handler, /* never returned to */
-	    .mask = ALL_SIGNALS,
-	};
+	struct kernel_sigaction action;
 
+	/* By parts: an initializer could become a constant outside of the section. */
+	action.handler = shim_handler;
+	action.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_RESTORER_FLAG;
+	action.restorer = shim_handler; /* never returned to */
+	action.mask = ALL_SIGNALS;
 	call6(__NR_rt_sigaction, signal, (long)&action, 0, sizeof(action.mask), 0, 0);
 }
 
 SHIM_CODE static void set_signals(void)
 {
-	struct kernel_sigaction ignore = {.handler = (const unsigned char *)1};
+	struct kernel_sigaction ignore;
 	uint64_t all = ALL_SIGNALS;
 
+	ignore.handler = (const unsigned char *)(uintptr_t)SIG_IGN;
+	ignore.flags = 0;
+	ignore.restorer = NULL;
+	ignore.mask = 0;
 	call6(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all), 0, 0);
 	/* Nobody waits for domains or contexts: they are reaped by themselves. */
 	call6(__NR_rt_sigaction, SIGCHLD, (long)&ignore, 0, sizeof(all), 0, 0);
@@ -290,7 +294,8 @@ SHIM_CODE void zygote_main(void)
 	leave_nothing_else();
 	set_signals();
 	for (;;) {
-		r = call6(__NR_recvfrom, PV_FD_SOCKET, (long)&request, sizeof(request), 0, 0, 0);
+		r = call6(__NR_recvfrom, PV_FD_SOCKET, (long)&request, sizeof(request), 0, 0,
+			  0);
 		if (r != sizeof(request))
 			call3(__NR_exit_group, 0, 0, 0); /* the monitor is gone */
 		r = call6(__NR_clone, SIGCHLD, 0, 0, 0, 0, 0);

@@ -118,7 +118,7 @@ static int resolve(struct mm_struct *mm, unsigned long address, u32 error, int *
 			return -EFAULT;
 		flags |= FAULT_FLAG_TRIED;
 	}
-	if (!(fault & VM_FAULT_ERROR) && (error & SEGUE_PV_PF_USER) && (flags & FAULT_FLAG_WRITE))
+	if (!(fault & VM_FAULT_ERROR) && !(~error & (SEGUE_PV_PF_USER | SEGUE_PV_PF_WRITE)))
 		go_ahead(vma, address);
 	mmap_read_unlock(mm);
 	return fault & VM_FAULT_ERROR ? failed(fault, error) : 0;

@@ -150,8 +150,9 @@ int setup_signal_stack_si(unsigned long stack_top, struct ksignal *ksig, struct 
 
 	xstate = (void __user *)round_down(stack_top - RED_ZONE - segue_xstate_size() -
 					   FP_XSTATE_MAGIC2_SIZE, XSAVE_ALIGN);
-	frame = (void __user *)(round_down((unsigned long)xstate - sizeof(*frame), FRAME_ALIGN) -
-				8);
+	/* As if the handler had been called: 8 bytes off the alignment. */
+	frame = (void __user *)(round_down((unsigned long)xstate - sizeof(*frame), FRAME_ALIGN)
+				- 8);
 	/* There is no code of ours in programs to return through. */
 	if (!(ksig->ka.sa.sa_flags & SA_RESTORER) ||
 	    !access_ok(frame, stack_top - (unsigned long)frame))
@@ -183,7 +184,8 @@ long sys_rt_sigreturn(void)
 	current->restart_block.fn = do_no_restart_syscall;
 	if (copy_from_user(&set, &frame->uc.uc_sigmask, sizeof(set)) ||
 	    copy_from_user(&sc, &frame->uc.uc_mcontext, sizeof(sc)) ||
-	    get_xstate(regs->regs.fp, (void __user *)sc.fpstate) || restore_altstack(&frame->uc.uc_stack)) {
+	    get_xstate(regs->regs.fp, (void __user *)sc.fpstate) ||
+	    restore_altstack(&frame->uc.uc_stack)) {
 		force_sig(SIGSEGV);
 		return 0;
 	}
