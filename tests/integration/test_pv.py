@@ -146,12 +146,22 @@ def check_cases(text):
     say(done[0])
 
 
-def cases_with(wrap=lambda argv: argv, owner=None, dirty=None):
+def as_nobody(argv):
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+            "--no-new-privs", *argv]
+
+
+def give_to_nobody(case):
+    os.chmod(case.dir, 0o755)
+    for host in (case.a, case.b):
+        os.chown(host.dir, NOBODY, NOBODY)
+        host.wrap = as_nobody
+
+
+def cases_with(wrap=lambda argv: argv, nobody=False, dirty=None, only=option("cases", "")):
     with Case() as case:
-        if owner is not None:
-            os.chmod(case.dir, 0o755)
-            os.chown(case.a.dir, owner, owner)
-        only = option("cases", "")
+        if nobody:
+            give_to_nobody(case)
         path = guest(case, f"only={only}" if only else "", memory_mib=256)
         monitor, text = run_to_end(case.a, path, wrap=wrap, env=environment(dirty), seconds=300)
         check_cases(text)
@@ -169,8 +179,15 @@ def cases_unprivileged():
     if os.geteuid() != 0:
         say("whoever runs this is one already")
         return
-    cases_with(lambda argv: ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
-                             "--clear-groups", "--no-new-privs", *argv], owner=NOBODY)
+    cases_with(as_nobody, nobody=True)
+
+
+def cases_limited():
+    """many roots and contexts where the host gives few descriptors, or few processes"""
+    cases_with(lambda argv: ["prlimit", "--nofile=128:128", *argv], only="space")
+    if os.geteuid() == 0:
+        cases_with(lambda argv: as_nobody(["prlimit", "--nproc=60:60", *argv]), nobody=True,
+                   only="space")
 
 
 # ---- ends ----
@@ -299,8 +316,8 @@ def astray():
 
 # ---- moves ----
 
-def one_move(case, path, here, there, monitor, dirty, words=("V",), how=()):
-    target = there.receive(path, env=environment(dirty))
+def one_move(case, path, here, there, monitor, dirty, words=("V",), how=(), **options):
+    target = there.receive(path, env=environment(dirty), **options)
     said = len(there.serial())
     # How long the blackout is, is the benchmark's question; a busy machine shall not fail this.
     done = here.move(target.listen, *(how or ("--downtime", "5s")))
@@ -316,15 +333,18 @@ def one_move(case, path, here, there, monitor, dirty, words=("V",), how=()):
     return target, int(done.json["progress"]["blackout"]["total"]) / 1000
 
 
-def moves(cmdline, dirty_here, dirty_there, count, words=("V",), how=()):
+def moves(cmdline, dirty_here, dirty_there, count, words=("V",), how=(), **options):
     blackouts = []
     with Case() as case:
+        if options:
+            give_to_nobody(case)
         path = guest(case, cmdline)
         here, there = (case.a, dirty_here), (case.b, dirty_there)
-        monitor = here[0].run(path, env=environment(here[1]))
+        monitor = here[0].run(path, env=environment(here[1]), **options)
         Guest.wait_alive(here[0], 0, word=words[0], seconds=60)
         for _ in range(count):
-            monitor, blackout = one_move(case, path, here[0], there[0], monitor, there[1], words, how)
+            monitor, blackout = one_move(case, path, here[0], there[0], monitor, there[1], words,
+                                         how, **options)
             blackouts.append(blackout)
             here, there = there, here
         watch = Watch(monitor)
@@ -349,6 +369,15 @@ def moves_mprotect():
 def moves_mixed():
     """the same, between two hosts that do it differently"""
     moves(LOAD, "uffd", "mprotect", max(wanted_moves() // 2, 10))
+
+
+def moves_unprivileged():
+    """the same between monitors of an ordinary user"""
+    if os.geteuid() != 0:
+        say("whoever runs this is one already")
+        return
+    moves(LOAD, "uffd", "uffd", 5, wrap=as_nobody)
+    moves(LOAD, "mprotect", "mprotect", 5, wrap=as_nobody)
 
 
 def moves_slow():
@@ -418,5 +447,6 @@ if __name__ == "__main__":
     lib.needs = needs
     if os.path.exists(ESCAPED):
         os.unlink(ESCAPED)
-    main(cases, cases_unprivileged, cases_moving, ends, reboot, power_button, hang, killed, astray, pauses, moves_uffd,
-         moves_mprotect, moves_mixed, moves_slow, moves_idle, moves_held)
+    main(cases, cases_unprivileged, cases_limited, cases_moving, ends, reboot, power_button, hang,
+         killed, astray, pauses, moves_uffd, moves_mprotect, moves_mixed,
+         moves_unprivileged, moves_slow, moves_idle, moves_held)

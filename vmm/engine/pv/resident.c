@@ -151,6 +151,26 @@ static int space_enter(struct pv_engine *e, struct pv_space *space)
 	return 0;
 }
 
+/* At the cost of another context of the same space, where there are no other spaces. */
+static bool evict_sibling(struct pv_engine *e, const struct pv_user *user)
+{
+	struct pv_user *victim = user->space->users;
+
+	while (victim && (victim == user || !victim->context))
+		victim = victim->sibling;
+	if (!victim)
+		return false;
+	if (victim->there)
+		(void)pv_user_fetch(e, victim);
+	pv_user_gone(e, victim);
+	return true;
+}
+
+static bool evict_anything(struct pv_engine *e, const struct pv_user *user)
+{
+	return evict_for(e, user->space) || evict_sibling(e, user);
+}
+
 static int context_enter(struct pv_engine *e, struct pv_user *user)
 {
 	int r;
@@ -158,12 +178,12 @@ static int context_enter(struct pv_engine *e, struct pv_user *user)
 	if (user->context)
 		return 0;
 	while (!has_fds(e, FDS_CONTEXT)) {
-		if (!evict_for(e, user->space))
+		if (!evict_anything(e, user))
 			return -ENOMEM;
 	}
 	do {
 		r = pv_context_create(user->space->domain, &user->context, NULL);
-	} while (r == -EAGAIN && evict_for(e, user->space));
+	} while (r == -EAGAIN && evict_anything(e, user));
 	if (r == 0)
 		e->n_contexts++;
 	return r == 0 || r == -EIO ? r : -ENOMEM;
