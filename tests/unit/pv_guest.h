@@ -59,6 +59,8 @@ struct guest {
 void guest_create(struct guest *g);
 void guest_boot(struct guest *g);
 void guest_destroy(struct guest *g); /* also of one that goes */
+/* Whether such guests cannot run here; says why. */
+bool guest_cannot(void);
 void guest_go(struct guest *g);
 void guest_pause(struct guest *g); /* parks and settles */
 /* A new guest with the state and memory of FROM, paused both. */

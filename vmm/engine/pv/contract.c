@@ -108,7 +108,9 @@ int pv_contract(struct engine *engine, Segue__Contract *contract)
 	contract->cpuid = e->promise.list;
 	contract->n_cpuid = e->promise.n;
 	contract->xcr0 = e->xsave_components;
+	pthread_mutex_lock(&e->timer.lock);
 	contract->tsc_khz = pv_clock_khz(&e->clock);
+	pthread_mutex_unlock(&e->timer.lock);
 	return 0;
 }
 
