@@ -20,7 +20,7 @@ from lib import Case, Guest, Skip, check, main, say, wait_until
 
 BUILD = os.environ.get("SEGUE_BUILD", os.path.join(lib.ROOT, "build"))
 PROBE = os.path.join(BUILD, "guest", "probe", "probe.elf")
-NOBODY = 65534
+NOBODY = 61184  # nobody else has processes under it
 ESCAPED = "/tmp/segue-probe-escaped"
 ESCAPE_TEXT = "probe has escaped"
 DIRTY = ("uffd", "mprotect")

@@ -19,7 +19,7 @@ from lablib import guest_kernel, image  # noqa: E402  pylint: disable=wrong-impo
 
 BUILD = os.environ.get("SEGUE_BUILD", os.path.join(lib.ROOT, "build"))
 CHECK = os.path.join(BUILD, "tests", "integration", "linux-check")
-NOBODY = 65534
+NOBODY = 61184  # nobody else has processes under it
 KERNEL = None
 
 

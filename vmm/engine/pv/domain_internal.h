@@ -134,6 +134,9 @@ struct pv_domain {
 	int pagemap, userfaultfd;
 	bool userfaultfd_ready, tracked;
 	uint32_t orders_slot, watch;
+	/* Filling in orders, and the exchange that has them carried out: the vCPU's thread may
+	 * make a context while the migration's changes mappings. */
+	pthread_mutex_t mapper_lock;
 	struct pv_order *orders;
 	uint64_t template_id, mapper_id; /* notifications that wait for the next order */
 
@@ -196,7 +199,7 @@ bool pv_notif_is(const struct seccomp_notif *notif, int number, const unsigned c
 
 /* ---- mapper ---- */
 
-/* Has the first N of domain->orders carried out; RET_LEFT: how many were not. */
+/* Has the first N of domain->orders carried out, mapper lock held; RET_LEFT: how many were not. */
 int pv_mapper_exchange(struct pv_domain *domain, uint32_t n, uint32_t *ret_left);
 /* One system call. */
 int pv_mapper_call(struct pv_domain *domain, long number, uint64_t a, uint64_t b, uint64_t c,

@@ -94,6 +94,7 @@ static void release(struct pv_domain *domain)
 	if (domain->orders_slot != PV_NO_SLOT)
 		pv_slots_give(&host->orders, domain->orders_slot);
 	pv_slots_done(&domain->indices);
+	pthread_mutex_destroy(&domain->mapper_lock);
 	free(domain);
 }
 
@@ -109,6 +110,7 @@ static struct pv_domain *new_domain(struct pv_host *host)
 	domain->indices.max = PV_CONTEXTS;
 	domain->watch = domain->orders_slot = PV_NO_SLOT;
 	domain->mapper_cpu = -1;
+	pthread_mutex_init(&domain->mapper_lock, NULL);
 	return domain;
 }
 

@@ -44,9 +44,13 @@ int pv_mapper_call(struct pv_domain *domain, long number, uint64_t a, uint64_t b
 		   uint64_t d, uint64_t e, uint64_t f)
 {
 	uint32_t left;
+	int r;
 
+	pthread_mutex_lock(&domain->mapper_lock);
 	domain->orders[0] = (struct pv_order){(uint64_t)number, {a, b, c, d, e, f}, 0};
-	return pv_mapper_exchange(domain, 1, &left);
+	r = pv_mapper_exchange(domain, 1, &left);
+	pthread_mutex_unlock(&domain->mapper_lock);
+	return r;
 }
 
 /* ---- mappings ---- */
@@ -120,9 +124,11 @@ static int carry_out(struct pv_domain *domain, const struct pv_map *maps, uint32
 	uint32_t left;
 	int r, tracked = 0;
 
+	pthread_mutex_lock(&domain->mapper_lock);
 	for (uint32_t i = 0; i < n; i++)
 		domain->orders[i] = order_of(&maps[i]);
 	r = pv_mapper_exchange(domain, n, &left);
+	pthread_mutex_unlock(&domain->mapper_lock);
 	if (left > n || (!r && left))
 		r = -EIO;
 	if (r == -EIO)
