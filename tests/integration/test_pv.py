@@ -184,6 +184,9 @@ def cases_unprivileged():
 
 def cases_limited():
     """many roots and contexts where the host gives few descriptors, or few processes"""
+    if brief():
+        say("a sanitizer takes more than these limits leave")
+        return
     cases_with(lambda argv: ["prlimit", "--nofile=128:128", *argv], only="space")
     if os.geteuid() == 0:
         cases_with(lambda argv: as_nobody(["prlimit", "--nproc=60:60", *argv]), nobody=True,
@@ -391,6 +394,9 @@ def moves_slow():
 
 def cases_moving():
     """every case of the probe, while the guest is moved back and forth all the time"""
+    if brief():
+        say("cases that count on a timer's bound do not get through so many slow moves")
+        return
     with Case() as case:
         only = option("cases", "")
         path = guest(case, f"only={only} " if only else "wild=2000 exhaust=300 evict=16384 touches=60000",
