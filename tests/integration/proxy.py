@@ -16,14 +16,17 @@ class Mangler:
 
 
 class AtOffset(Mangler):
-    """Once, when byte OFFSET of connection NUMBER comes by: "cut", "flip" or "stall"."""
+    """
+    Once, when byte OFFSET of connection NUMBER comes by: "cut", "flip" or "stall". NUMBER None
+    is the first data connection to get that far: the channels take pages as they find the time.
+    """
 
     def __init__(self, number, offset, action, seconds=0):
         self.number, self.offset, self.action, self.seconds = number, offset, action, seconds
         self.hit = threading.Event()
 
     def connection(self, number, proxy):
-        if number != self.number:
+        if number != self.number and (self.number is not None or number == 0):
             return lambda data: data
         passed = 0
 

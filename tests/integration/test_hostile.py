@@ -111,17 +111,17 @@ def cut_control():
 
 def cut_data():
     """data connection cut in mid-stream"""
-    spoil(AtOffset(1, 100_000, "cut"), position=False, early=True)
+    spoil(AtOffset(None, 100_000, "cut"), position=False, early=True)
 
 
 def flip_header():
     """a bit flipped in the first header of a data connection"""
-    spoil(AtOffset(1, 5, "flip"), position=False, early=True)
+    spoil(AtOffset(None, 5, "flip"), position=False, early=True)
 
 
 def flip_body():
     """a bit flipped deep in the pages"""
-    spoil(AtOffset(1, 200_000, "flip"))
+    spoil(AtOffset(None, 200_000, "flip"))
 
 
 def flip_hello():
@@ -131,13 +131,16 @@ def flip_hello():
 
 def swapped():
     """two records of a data connection in the wrong order"""
-    held = []
+    held, done = {}, []
 
     def pick(number, record):
-        if number != 1 or len(held) > 1:
+        if number == 0 or done:
             return None
-        held.append(record)
-        return [] if len(held) == 1 else [held[1], held[0]]
+        if number not in held:
+            held[number] = record
+            return []
+        done.append(number)
+        return [record, held[number]]
 
     spoil(Records(pick), position=False, early=True)
 
