@@ -110,6 +110,7 @@ struct pv_context {
 
 	/* any thread */
 	atomic_bool kicked, running, dead;
+	atomic_bool signalled; /* by SIGUSR2, and has not stopped for it yet */
 	atomic_uint_fast64_t kicked_ms;
 };
 
@@ -224,6 +225,8 @@ void pv_context_end(struct pv_context *context, bool reuse);
 int pv_context_file(struct pv_context *context, const struct seccomp_notif *notif);
 /* The domain's context with that pid, or NULL. */
 struct pv_context *pv_context_find(struct pv_domain *domain, uint32_t pid);
+/* Has it interrupted, unless that is under way; any thread. -EIO: it has ended. */
+int pv_context_signal(struct pv_context *context);
 /* Gets it to the shim's stop if it is in a system call; bounded. */
 int pv_context_park(struct pv_context *context, int ms);
 
