@@ -250,6 +250,41 @@ void pv_context_run(struct pv_context *context, struct pv_stop *ret_stop)
 	}
 }
 
+/* What it has already stopped for is told; else it is stopped. */
+static int collect(struct pv_context *context, struct pv_stop *stop)
+{
+	int r;
+
+	if (context->state == PV_RUNNING) {
+		atomic_store(&context->kicked_ms, pv_now_ms());
+		atomic_store(&context->kicked, true);
+		pv_watch_kicked(context->domain->host);
+		r = pv_context_signal(context);
+		if (!r)
+			r = next_of(context, 0);
+		if (r < 0)
+			return r;
+	}
+	r = tell(context, stop);
+	return r == 1 ? run(context, stop) : r;
+}
+
+void pv_context_collect(struct pv_context *context, struct pv_stop *ret_stop)
+{
+	int r = -EIO;
+
+	*ret_stop = (struct pv_stop){.kind = PV_STOP_LOST};
+	if (!atomic_load(&context->dead)) {
+		atomic_store(&context->running, true);
+		r = collect(context, ret_stop);
+		atomic_store(&context->running, false);
+	}
+	if (r < 0) {
+		pv_context_kill(context);
+		*ret_stop = (struct pv_stop){.kind = PV_STOP_LOST};
+	}
+}
+
 void pv_context_return(struct pv_context *context, int64_t value)
 {
 	context->value = value;
