@@ -58,7 +58,7 @@ bool pv_host_tracking_available(const struct pv_host *host);
  * descriptors or memory for another: the guest should be told so, it can go on.
  */
 int pv_domain_create(struct pv_host *host, struct pv_domain **ret_domain, struct error *err);
-/* The same for a guest's kernel: with the gate, where this host has it. One at a time. */
+/* The same for a guest's kernel: with the gate. One at a time. */
 int pv_domain_create_kernel(struct pv_host *host, struct pv_domain **ret_domain,
 			    struct error *err);
 /* Its contexts go with it. */
@@ -183,7 +183,7 @@ bool pv_gate_lend(struct pv_context *kernel, struct pv_context *context, uint64_
 void pv_gate_recall(struct pv_domain *kernel, struct pv_context *context, uint32_t place);
 
 struct pv_gate;
-/* NULL: none. Valid as long as the host, whatever becomes of the domain. */
+/* NULL: a user's domain. Valid as long as the host, whatever becomes of the domain. */
 const struct pv_gate *pv_domain_gate(const struct pv_domain *kernel);
 /* The place whose context kernel mode has let run, or -1; any thread. With the event pending
  * before this is asked, either it says so or kernel mode sees the event before it waits. */

@@ -34,7 +34,7 @@ static struct pv_gate_slot *slot_of(struct pv_domain *kernel, uint32_t slot)
 
 /* ---- making ---- */
 
-bool pv_gate_wanted(const struct pv_host *host)
+static bool wanted(const struct pv_host *host)
 {
 	const char *word = getenv("SEGUE_PV_GATE"); /* "closed": every entry by hypercall */
 
@@ -59,6 +59,7 @@ int pv_gate_make(struct pv_domain *kernel)
 	memset(kernel->gate, 0, sizeof(*kernel->gate));
 	for (uint32_t i = 0; i < PV_GATE_SLOTS; i++)
 		kernel->gate->slots[i].context = PV_NO_CONTEXT;
+	kernel->gate_open = wanted(host);
 	kernel->gate->offset = (uint64_t)kernel->orders_slot * PV_ORDERS_SIZE +
 			       PV_ORDERS_SIZE - PV_ANSWER_ROOM;
 	/* Nothing but zeros stands behind identifier and value, ever. */
@@ -99,7 +100,7 @@ bool pv_gate_lend(struct pv_context *kernel, struct pv_context *context, uint64_
 	struct pv_gate *gate = kernel->domain->gate;
 	struct pv_gate_slot *to;
 
-	if (!gate || kernel->state != PV_IN_SYSCALL || context->state != PV_IN_SYSCALL ||
+	if (!kernel->domain->gate_open || kernel->state != PV_IN_SYSCALL || context->state != PV_IN_SYSCALL ||
 	    context->has_value || atomic_load(&context->signalled) ||
 	    give_listener(kernel, context->domain, name % PV_GATE_SLOTS) < 0)
 		return false;

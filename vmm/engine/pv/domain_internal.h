@@ -138,9 +138,9 @@ struct pv_domain {
 	int pagemap, userfaultfd;
 	bool userfaultfd_ready, tracked;
 	uint32_t orders_slot, watch;
-	bool kernel;             /* a guest's kernel's */
 	uint64_t serial;         /* no other domain of the host ever has it */
-	struct pv_gate *gate;    /* of a kernel's; NULL: it has none */
+	struct pv_gate *gate;    /* of a kernel's; else NULL */
+	bool gate_open;          /* contexts are lent */
 	uint32_t gate_slot;      /* of the file, as a context's .slot */
 	uint64_t *gate_given;    /* serials of the domains whose listener a slot's descriptor is */
 	/* Filling in orders, and the exchange that has them carried out: the vCPU's thread may
@@ -241,8 +241,8 @@ int pv_context_park(struct pv_context *context, int ms);
 
 /* ---- the gate ---- */
 
-bool pv_gate_wanted(const struct pv_host *host);
-int pv_gate_make(struct pv_domain *kernel); /* it is new, nothing runs there yet */
+/* KERNEL is new, nothing runs there yet. Closed, the gate makes hypercalls. */
+int pv_gate_make(struct pv_domain *kernel);
 
 /* ---- frames ---- */
 

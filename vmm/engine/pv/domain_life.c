@@ -171,9 +171,7 @@ int pv_domain_create_kernel(struct pv_host *host, struct pv_domain **ret_domain,
 
 	if (r < 0)
 		return r;
-	domain->kernel = true;
-	/* That one is there says what the host's kernel can. */
-	r = pv_gate_wanted(host) ? pv_gate_make(domain) : 0;
+	r = pv_gate_make(domain);
 	if (r < 0) {
 		pv_domain_end(domain);
 		return error_system(err, r, "pv: the gate of a guest's kernel");
@@ -252,7 +250,7 @@ void pv_domain_destroy(struct pv_domain *domain)
 	if (!domain)
 		return;
 	host = domain->host;
-	if (domain->kernel || host->n_spares >= PV_SPARES_MAX || !reset(domain)) {
+	if (domain->gate || host->n_spares >= PV_SPARES_MAX || !reset(domain)) {
 		pv_domain_end(domain);
 		return;
 	}
