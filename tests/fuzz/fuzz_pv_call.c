@@ -440,8 +440,10 @@ int pv_gate_inside(const struct pv_gate *asked)
 	return asked ? asked->inside : -1;
 }
 
-bool pv_gate_leave(struct pv_domain *kernel, struct pv_context *context, uint32_t place)
+bool pv_gate_leave(struct pv_domain *kernel, const struct segue_pv_regs *at,
+		   struct pv_context *context, uint32_t place)
 {
+	(void)at;
 	must(kernel->gate->inside == (int)place, "leaves the gate though nobody is inside");
 	take_back(context, place);
 	kernel->gate->inside = -1;

@@ -189,11 +189,12 @@ const struct pv_gate *pv_domain_gate(const struct pv_domain *kernel);
  * before this is asked, either it says so or kernel mode sees the event before it waits. */
 int pv_gate_inside(const struct pv_gate *gate);
 /*
- * KERNEL's context has been stopped inside with CONTEXT: takes it back as it is. True: it has
- * got its answer and may be running, pv_context_collect() must follow; false: it will with its
- * next run.
+ * KERNEL's context has been stopped inside, AT its registers, with CONTEXT: takes that back as it
+ * is. True: it has got its answer and may be running, pv_context_collect() must follow; false:
+ * it will with its next run.
  */
-bool pv_gate_leave(struct pv_domain *kernel, struct pv_context *context, uint32_t place);
+bool pv_gate_leave(struct pv_domain *kernel, const struct segue_pv_regs *at,
+		   struct pv_context *context, uint32_t place);
 void pv_gate_clear(struct pv_domain *kernel); /* kernel mode said nonsense: nobody is inside */
 /* Brings a context that may be running to a stop, as pv_context_run() would tell it. */
 void pv_context_collect(struct pv_context *context, struct pv_stop *ret_stop);

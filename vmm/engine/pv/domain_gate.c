@@ -158,26 +158,33 @@ static void take_received(struct pv_context *context, const struct seccomp_notif
 		(void)pv_context_file(whose, notif);
 }
 
+/* Also where it was stopped between the kernel's word for it and its own. */
+static bool sent(const struct pv_gate *gate, const struct segue_pv_regs *at)
+{
+	return gate->sent || (at->rip >= pv_shim_address(shim_gate_send_ip) &&
+			      at->rip <= pv_shim_address(shim_gate_sent) && !at->rax);
+}
+
 /*
- * Whether the answer went out, the host's kernel knows: nothing but an answer ends a wait of
- * one that nobody signals. Nothing is received where the last one has not been cleared away.
+ * An answer that did not go out is ours to give: the host may have stopped whom it was for, whose
+ * call then comes anew. Nothing is received where the last one has not been cleared away.
  */
-bool pv_gate_leave(struct pv_domain *kernel, struct pv_context *context, uint32_t slot)
+bool pv_gate_leave(struct pv_domain *kernel, const struct segue_pv_regs *at,
+		   struct pv_context *context, uint32_t slot)
 {
 	struct pv_gate *gate = kernel->gate;
 	struct pv_gate_slot *from = slot_of(kernel, slot);
 	const struct seccomp_notif notif = gate->notif;
-	uint64_t id = __atomic_load_n(&gate->id, __ATOMIC_RELAXED), asked = id;
 	bool answered = true;
 
 	if (notif.id) {
 		take_received(context, &notif);
-	} else if (!ioctl(context->domain->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked)) {
-		wait_in(context, from, id);
+	} else if (sent(gate, at)) {
+		context->state = PV_RUNNING;
+	} else {
+		wait_in(context, from, __atomic_load_n(&gate->id, __ATOMIC_RELAXED));
 		pv_context_return(context, (int64_t)gate->value);
 		answered = false;
-	} else {
-		context->state = PV_RUNNING;
 	}
 	from->context = PV_NO_CONTEXT;
 	pv_gate_clear(kernel);

@@ -52,21 +52,19 @@ void pv_gate_recall_user(struct pv_engine *e, struct pv_user *user)
 /* ---- kernel mode stopped inside ---- */
 
 /* Out of the gate, as if by its return. */
-static int return_from_gate(struct pv_engine *e)
+static int return_from_gate(struct pv_engine *e, struct segue_pv_regs *regs)
 {
-	struct segue_pv_regs regs;
-	int r = pv_context_get(e->kernel.context, &regs, NULL, NULL, NULL);
+	int r = pv_stack_read(e, regs->rsp, &regs->rip);
 
-	if (r == 0)
-		r = pv_stack_read(e, regs.rsp, &regs.rip);
-	regs.rsp += sizeof(regs.rip);
-	return r == 0 ? pv_context_set(e->kernel.context, &regs, NULL, 0, NULL) : r;
+	regs->rsp += sizeof(regs->rip);
+	return r;
 }
 
-static bool by_hypercall(const struct pv_stop *stop)
+static int set_returned(struct pv_engine *e, struct segue_pv_regs *regs)
 {
-	return stop->kind == PV_STOP_SYSCALL && (uint32_t)stop->number == SEGUE_PV_ENTER_USER &&
-	       pv_gate_place(stop->rip) == PV_GATE_CALLED;
+	int r = return_from_gate(e, regs);
+
+	return r == 0 ? pv_context_set(e->kernel.context, regs, NULL, 0, NULL) : r;
 }
 
 /* It stopped elsewhere, and yet says that it is inside: its context has no state to go by. */
@@ -77,30 +75,32 @@ static void nonsense(struct pv_engine *e, struct pv_user *user)
 		pv_user_gone(e, user);
 }
 
-static bool in_gate(struct pv_engine *e, const struct pv_stop *stop)
+/* In a hypercall only RET_REGS' .rip is of use, and the rest costs a signal. */
+static bool in_gate(struct pv_engine *e, const struct pv_stop *stop,
+		    struct segue_pv_regs *ret_regs)
 {
-	struct segue_pv_regs regs;
-
+	*ret_regs = (struct segue_pv_regs){.rip = stop->rip};
 	if (stop->kind == PV_STOP_SYSCALL)
-		return by_hypercall(stop);
-	return pv_context_get(e->kernel.context, &regs, NULL, NULL, NULL) == 0 &&
-	       pv_gate_place(regs.rip) == PV_GATE_BEGUN;
+		return (uint32_t)stop->number == SEGUE_PV_ENTER_USER &&
+		       pv_gate_place(stop->rip) == PV_GATE_CALLED;
+	return pv_context_get(e->kernel.context, ret_regs, NULL, NULL, NULL) == 0 &&
+	       pv_gate_place(ret_regs->rip) == PV_GATE_BEGUN;
 }
 
-static void take_over(struct pv_engine *e, struct pv_user *user, const struct pv_stop *stop)
+static void take_over(struct pv_engine *e, struct pv_user *user, struct segue_pv_regs *regs,
+		      bool in_call)
 {
 	struct pv_kernel *k = &e->kernel;
-
-	bool answered = pv_gate_leave(k->domain, user->context, place_of(user));
+	bool answered = pv_gate_leave(k->domain, regs, user->context, place_of(user));
 
 	e->lent[place_of(user)] = NULL;
 	user->at = PV_USER_STOPPED;
 	pv_user_acted(e);
-	k->in_call = stop->kind == PV_STOP_SYSCALL;
+	k->in_call = in_call;
 	k->repeats = 0;
 	k->user = user;
 	k->at = PV_AT_USER;
-	if (!k->in_call && return_from_gate(e) < 0)
+	if (!in_call && set_returned(e, regs) < 0)
 		pv_fail(e, "its stack cannot be read at its return from user mode");
 	if (answered)
 		pv_user_collect(e);
@@ -110,26 +110,19 @@ bool pv_gate_stopped(struct pv_engine *e, const struct pv_stop *stop)
 {
 	int place = pv_gate_inside(pv_domain_gate(e->kernel.domain));
 	struct pv_user *user = place >= 0 ? e->lent[place] : NULL;
+	struct segue_pv_regs regs;
 
 	if (place < 0 || stop->kind == PV_STOP_LOST)
 		return false;
-	if (!user || !in_gate(e, stop)) {
+	if (!user || !in_gate(e, stop, &regs)) {
 		nonsense(e, user);
 		return false;
 	}
-	take_over(e, user, stop);
+	take_over(e, user, &regs, stop->kind == PV_STOP_SYSCALL);
 	return true;
 }
 
 /* ---- registers that leave this host, or this moment ---- */
-
-static int returned(struct pv_engine *e, struct segue_pv_regs *regs)
-{
-	int r = pv_stack_read(e, regs->rsp, &regs->rip);
-
-	regs->rsp += sizeof(regs->rip);
-	return r;
-}
 
 int pv_gate_registers(struct pv_engine *e, struct segue_pv_regs *regs)
 {
@@ -148,7 +141,7 @@ int pv_gate_registers(struct pv_engine *e, struct segue_pv_regs *regs)
 		regs->rax = SEGUE_PV_SYSCALL;
 		/* fall through */
 	case PV_GATE_CALLED:
-		return returned(e, regs);
+		return return_from_gate(e, regs);
 	}
 	return 0;
 }

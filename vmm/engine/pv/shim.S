@@ -85,7 +85,7 @@ PLACE(shim_gate_write_ip):
 	cmp	$PV_ANSWER_LEN, %rax
 	jne	gate_slow
 
-	/* What it receives into must be zero; and so nothing old counts as received. */
+	/* What it receives into must be zero; and so nothing old counts as received, or sent. */
 	lea	PV_GATE_NOTIF(%r8), %rdx
 	xor	%eax, %eax
 	mov	%rax, (%rdx)
@@ -98,6 +98,7 @@ PLACE(shim_gate_write_ip):
 	mov	%rax, 56(%rdx)
 	mov	%rax, 64(%rdx)
 	mov	%rax, 72(%rdx)
+	mov	%rax, PV_GATE_SENT(%r8)
 
 	/* From here on who raises an event sees that we are inside, or we see the event. */
 	mov	PV_GATE_ASKED(%r8), %edi
@@ -115,6 +116,8 @@ PLACE(shim_gate_write_ip):
 PLACE(shim_gate_send_ip):
 	test	%rax, %rax
 	jnz	gate_slow
+	movq	$1, PV_GATE_SENT(%r8)
+PLACE(shim_gate_sent):
 	lea	PV_GATE_NOTIF(%r8), %rdx
 	mov	$PV_GATE_RECV, %esi
 	mov	$NR_IOCTL, %eax

@@ -75,6 +75,7 @@
 #define PV_GATE_OFFSET 0x18
 #define PV_GATE_ID     0x20
 #define PV_GATE_VALUE  0x28
+#define PV_GATE_SENT   0x30
 #define PV_GATE_NOTIF  0x40
 #define PV_GATE_SLOT   0x100
 #define PV_GATE_SHIFT  6 /* of a slot's size */
@@ -114,7 +115,8 @@ struct pv_gate {
 	uint64_t asked;  /* ENTER_USER's argument */
 	uint64_t offset; /* of the answer in the file */
 	uint64_t id, value; /* the answer to be */
-	uint64_t zero[2];
+	uint64_t sent;   /* 1: it went out */
+	uint64_t zero;
 	struct seccomp_notif notif; /* what was received; id 0: nothing */
 	uint64_t zero2[14];
 	struct pv_gate_slot slots[PV_GATE_SLOTS];
@@ -125,6 +127,7 @@ _Static_assert(offsetof(struct pv_gate, page) == PV_GATE_PAGE &&
 	       offsetof(struct pv_gate, offset) == PV_GATE_OFFSET &&
 	       offsetof(struct pv_gate, id) == PV_GATE_ID &&
 	       offsetof(struct pv_gate, value) == PV_GATE_VALUE &&
+	       offsetof(struct pv_gate, sent) == PV_GATE_SENT &&
 	       offsetof(struct pv_gate, notif) == PV_GATE_NOTIF &&
 	       offsetof(struct pv_gate, slots) == PV_GATE_SLOT, "struct pv_gate");
 _Static_assert(offsetof(struct pv_gate_slot, context) == PV_SLOT_CONTEXT &&
@@ -170,6 +173,7 @@ PV_SHIM_PLACE(shim_gate);
 PV_SHIM_PLACE(shim_gate_asked);
 PV_SHIM_PLACE(shim_gate_write_ip);
 PV_SHIM_PLACE(shim_gate_send_ip);
+PV_SHIM_PLACE(shim_gate_sent);
 PV_SHIM_PLACE(shim_gate_recv_ip);
 PV_SHIM_PLACE(shim_gate_done);
 PV_SHIM_PLACE(shim_gate_done_ret);
