@@ -155,3 +155,16 @@ def disk(output, size, packages=(), add=(), full=False, label="root", direct_tre
                 "-E", "root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"]
         _run(argv + (["-d", tree] if os.listdir(tree) else []) + [partial])
     os.rename(partial, output)
+
+
+def disk_errors(path):
+    """What is wrong with the ext4 file system in PATH, which nobody has open; "" if nothing."""
+    done = subprocess.run([shutil.which("e2fsck") or "/sbin/e2fsck", "-f", "-n", path],
+                          capture_output=True, text=True, errors="replace", check=False)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def disk_file(path, inside):
+    """The content of the file INSIDE the ext4 file system in PATH; empty if there is none."""
+    argv = [shutil.which("debugfs") or "/sbin/debugfs", "-R", f"cat /{inside}", path]
+    return subprocess.run(argv, capture_output=True, check=False).stdout
