@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every part of quickstart uses: its error, its clock, and running programs."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -65,7 +66,8 @@ def call_logged(argv, log, progress):
         try:
             code = _wait_telling(process, log, progress)
         except BaseException:
-            process.terminate()
+            with contextlib.suppress(PermissionError):  # sudo passes on a terminal's Ctrl-C itself
+                process.terminate()
             raise
     if code != 0:
         words = "\n".join(_last_lines(log, 15))

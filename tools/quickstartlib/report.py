@@ -127,8 +127,9 @@ def _losses(result):
     return [
         f"  increments answered  {result['increments']}",
         f"  increments lost      {result['increments_lost']}",
-        f"  sent again by TCP    {result['sent_again']}: came while the guest stood still, which "
-        "costs a client 200 ms",
+        f"  sent again by TCP    {result['sent_again']} segments, each after some 200 ms: a host "
+        "drops what",
+        "                       comes for a guest that stands still",
         f"  increments on disk   {result['increments_on_disk']} of {result['increments_held']}",
         f"  connections open     {result['connections']}, from before the first move to after "
         "the last",
