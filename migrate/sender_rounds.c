@@ -298,6 +298,18 @@ static void set_throttle(struct sender *sender, unsigned percent)
 	guest->throttle(guest->context, percent);
 }
 
+/*
+ * No answer of the switchover takes longer than a whole round, which ends with one. What HELLO's
+ * took was a first guess, with a destination in it that was still preparing.
+ */
+static void learn_commit(struct sender *sender, const struct plan_round *last)
+{
+	uint64_t two_answers = 2 * last->duration_ns / 1000;
+
+	if (two_answers < sender->costs.commit_us)
+		sender->costs.commit_us = two_answers;
+}
+
 /* One round of PAGES, the harvest after it and what the planner makes of both. */
 static int precopy_step(struct sender *sender, uint64_t *pages, struct plan_output *out,
 			struct error *err)
@@ -310,6 +322,7 @@ static int precopy_step(struct sender *sender, uint64_t *pages, struct plan_outp
 		return r;
 	last.duration_ns = session_now() - begun;
 	last.bytes = sender_bytes(sender) - sender->bytes_before;
+	learn_commit(sender, &last);
 	r = sender_harvest(sender, &last.dirty, err);
 	if (r)
 		return r;

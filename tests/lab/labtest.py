@@ -388,11 +388,9 @@ def disk_files(bed, manifest):
     """Compare the disk, now that no host has it open, with what its user said is on it."""
     import zlib
     path = bed.lab.conf["disks"]["data"]
-    e2fsck = ["/sbin/e2fsck", "-f", "-n", path]
-    done = subprocess.run(e2fsck, capture_output=True, text=True, check=False)
-    expect(done.returncode == 0, f"e2fsck: {done.stdout}{done.stderr}")
+    errors = image.disk_errors(path)
+    expect(not errors, f"e2fsck: {errors}")
     for each in manifest:
-        got = subprocess.run(["/sbin/debugfs", "-R", f"cat /{each['name']}", path],
-                             capture_output=True, check=False).stdout
+        got = image.disk_file(path, each["name"])
         expect(len(got) == each["size"] and zlib.crc32(got) == each["crc32"],
                f"{each['name']}: {len(got)} bytes, crc {zlib.crc32(got)}; want {each}")

@@ -148,17 +148,27 @@ def _make(tree, *words):
             *words]
 
 
+def _follow(output, progress):
+    """Tell of make's OUTPUT how much is compiled; that number, and lines with other words."""
+    lines, compiled = [], 0
+    for line in output:
+        if line.startswith("  CC ") or line.startswith("  AS "):
+            compiled += 1
+            progress.count(compiled)
+        elif not line.startswith("  "):
+            lines.append(line)
+    return compiled, lines
+
+
 def _compile(tree, env, jobs, progress):
     argv = _make(tree, f"-j{jobs}", "vmlinux")
-    lines, compiled = [], 0
     with subprocess.Popen(argv, env=env, text=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as make:
-        for line in make.stdout:
-            if line.startswith("  CC ") or line.startswith("  AS "):
-                compiled += 1
-                progress.count(compiled)
-            elif not line.startswith("  "):
-                lines.append(line)
+        try:
+            compiled, lines = _follow(make.stdout, progress)
+        except BaseException:  # leaving this block waits for make
+            make.terminate()
+            raise
     if make.returncode != 0:
         raise KernelError("the build failed:\n" + "".join(lines[-40:]))
     progress.say(f"compiled {compiled} files")

@@ -21,7 +21,7 @@ class Clients:
     def __init__(self, site):
         self.site = site
         self.pids = {}
-        self.connections_before = 0
+        self.connections_before = self.again_before = 0
 
     def start(self):
         server = f"{ADDRESS}:{REDIS_PORT}"
@@ -33,6 +33,7 @@ class Clients:
                                   "-r", "-1", "-i", "0.1", "incr", KEY])
         self._wait_busy()
         self.connections_before = self._server_connections()
+        self.again_before = self.sent_again()
 
     def _start(self, name, argv):
         self.pids[name] = self.site.start(HOST, argv, f"{name}.log")
@@ -50,6 +51,12 @@ class Clients:
     def gap(self):
         """The longest time without an answer on a connection since the last call, in ms."""
         return self.report("reset")["longest_gap_ms"]
+
+    def sent_again(self):
+        """How many segments TCP has sent more than once on the clients' host."""
+        lines = self.site.check(HOST, ["grep", "^Tcp:", "/proc/net/snmp"]).splitlines()
+        names, values = (line.split() for line in lines)
+        return int(values[names.index("RetransSegs")])
 
     def _redis(self, *words):
         return self.site.check(HOST, ["timeout", "30", "redis-cli", "-h", ADDRESS, "--raw",
@@ -83,7 +90,9 @@ class Clients:
         lost_cli = _missing(numbers) + (held_cli - len(numbers) not in (0, 1))
         return {
             "increments": counted["answers"] + len(numbers),
+            "increments_held": held + held_cli,
             "increments_lost": max(abs(counted["answers"] - held), counted["errors"]) + lost_cli,
+            "sent_again": self.sent_again() - self.again_before,
             "connections": self.site.clients + 1,
             "connections_reset": max(counted["resets"] + len(answers) - len(numbers),
                                      connections),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guest: a stock Debian cloud kernel with a Redis server, started and moved by Segue."""
+"""The guest: Linux with a Redis server on its disk, started, moved and stopped by Segue."""
 import json
 import os
 import shlex
+import shutil
 import time
 
 from .base import SEGUE, QuickstartError
@@ -10,6 +11,8 @@ from .base import SEGUE, QuickstartError
 ADDRESS = "10.77.0.100"
 REDIS_PORT, CLOCK_PORT = 6379, 5004
 NAME = "redis"
+CPUS = {"kvm": 2, "pv": 1}
+MODELS = {"kvm": "x86-64-v2", "pv": "host"}
 
 
 def tcp_report(site, host, address, port, command=""):
@@ -29,23 +32,27 @@ def tcp_report(site, host, address, port, command=""):
 
 
 class Guest:
-    def __init__(self, site, kernel, options):
+    def __init__(self, site, parts, options):
         self.site, self.at, self.port = site, None, 7000
-        self.memory, self.cpus = options.memory, options.cpus
+        self.memory, self.cpus = options.memory, options.cpus or CPUS[site.engine]
         self.move_options = ("--downtime", options.downtime or site.downtime,
                              "--if-unconverged", "keep-trying", "--time-limit", "5m")
         self.file = site.inside(f"{NAME}.yaml")
-        line = ["console=ttyS0", "panic=-1", f"segue.ip={ADDRESS}/24", f"segue.name={NAME}",
-                "segue.start=redis",
-                f"segue.run=clockwatch,--serve,6000,--tick,{site.tick_ms}"]
-        spec = {"name": NAME, "memory": options.memory,
-                "cpu": {"model": "x86-64-v2", "count": options.cpus},
-                "kernel": {"image": kernel.image, "initrd": site.inside("guest.initrd"),
+        shutil.copy(parts.initrd, site.outside("guest.initrd"))
+        with open(site.outside(f"{NAME}.yaml"), "w", encoding="ascii") as file:
+            json.dump(self._spec(parts), file, indent=1)  # JSON is YAML
+
+    def _spec(self, parts):
+        line = ["console=ttyS0", "panic=-1", "segue.root=/dev/vda", f"segue.ip={ADDRESS}/24",
+                f"segue.name={NAME}", "segue.start=redis",
+                f"segue.run=clockwatch,--serve,6000,--tick,{self.site.tick_ms}"]
+        return {"name": NAME, "engine": self.site.engine, "memory": self.memory,
+                "cpu": {"model": MODELS[self.site.engine], "count": self.cpus},
+                "kernel": {"image": parts.kernel, "initrd": self.site.inside("guest.initrd"),
                            "cmdline": " ".join(line)},
+                "disks": [{"path": self.site.disk, "direct": True}],
                 "nets": [{"tap": "tap0", "mac": "52:54:00:77:10:01"}],
                 "console": True, "entropy": True}
-        with open(site.outside(f"{NAME}.yaml"), "w", encoding="ascii") as file:
-            json.dump(spec, file, indent=1)  # JSON is YAML
 
     def segue(self, host, *args, timeout=120):
         return self.site.run(host, [SEGUE, "--state-dir", self.site.state_of(host), *args],
@@ -101,6 +108,13 @@ class Guest:
                 break
             time.sleep(0.2)
         raise QuickstartError(f"{host} still has the guest after it moved away:\n{out}")
+
+    def stop(self):
+        """Press its power button: what it has not written to its disk yet, it writes."""
+        code, _, err = self.segue(self.at, "stop", NAME, "--timeout", "100s")
+        if code != 0:
+            raise QuickstartError(f"the guest does not shut down: {err.strip()}\n"
+                                  f"{self.log(self.at)}")
 
     def clock(self):
         """The longest gap between two ticks in the guest since the last call, and more."""

@@ -12,16 +12,18 @@ from .base import VMM, QuickstartError
 class LabSite:
     """Hosts to run things on. NativeSite has the same methods."""
 
-    engine = "kvm in emulated hosts (tools/lab)"
     name = "lab"
+    disk = "/dev/lab/root"
     memory_mib = 3600
     # What emulated processors carry without being busy with nothing else.
     clients, rate, tick_ms = 4, 160, 5
     # The blackout a real network allows, 100 ms, is a dozen round trips here on a busy machine.
     downtime = "500ms"
 
-    def __init__(self):
+    def __init__(self, engine, disk):
+        self.engine = engine
         self.lab = Lab("quickstart")
+        self.disk_file = disk
         self.lock = None
 
     def open(self, progress):
@@ -35,7 +37,7 @@ class LabSite:
             self.lab.remove()
         progress.say("switching three emulated hosts on")
         code = cli.main(["up", "--name", self.lab.name, "--hosts", "3", "--memory", "1200M",
-                         "--no-rdma", "--disk", "none:1M", "--quiet"])
+                         "--no-rdma", "--disk", f"root={self.disk_file}", "--quiet"])
         if code == 130:
             raise KeyboardInterrupt
         if code:

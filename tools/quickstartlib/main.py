@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -11,9 +10,9 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 # pylint: disable=wrong-import-position
 from lablib.state import LabError  # noqa: E402
-from quickstartlib import base, prepare, report  # noqa: E402
+from quickstartlib import base, disk, prepare, report  # noqa: E402
 from quickstartlib.clients import Clients  # noqa: E402
-from quickstartlib.guest import Guest  # noqa: E402
+from quickstartlib.guest import CPUS, Guest  # noqa: E402
 from quickstartlib.lab import LabSite  # noqa: E402
 from quickstartlib.native import NativeSite  # noqa: E402
 
@@ -21,16 +20,19 @@ QUIET_SECONDS = 5
 SETTLE_SECONDS = 1
 
 EPILOG = """\
-It installs missing Debian packages (through sudo if you are not root), builds in build/,
-and boots a stock Debian cloud kernel with a Redis server as a guest. Redis clients on a
-third host count and keep their connections open while the guest moves there and back.
+It installs missing Debian packages (through sudo if you are not root), builds in build/, and
+boots Linux with a Redis server as a guest. Redis clients on a third host count and keep their
+connections open while the guest moves there and back. The hosts are network namespaces.
 
-Where this machine's KVM runs stock kernels, the hosts are network namespaces. Elsewhere they
-are three emulated machines with a KVM of their own (docs/lab.md): slower, and no less strict.
+Where this machine's KVM runs stock kernels, the guest is one of those. Elsewhere it is Linux
+for the paravirtual engine, which needs no hardware virtualization; its kernel is built first,
+once, which takes some five minutes. --lab shows KVM even there, on three emulated machines
+(docs/lab.md).
 
 examples:
   tools/quickstart
   tools/quickstart --moves 4 --json result.json
+  tools/quickstart --engine pv --no-install --no-build
 
 exit status: 0 nothing was lost; 1 something was, or it failed; 2 usage; 130 interrupted
 """
@@ -44,16 +46,17 @@ def arguments():
     parser.add_argument("--moves", type=int, default=20, metavar="N",
                         help="single moves (default: 20, ten times there and back)")
     parser.add_argument("--json", metavar="FILE", help="write the results there, too")
-    parser.add_argument("--cpus", type=int, default=2, metavar="N",
-                        help="of the guest, 1 to 8 (default: 2)")
+    parser.add_argument("--cpus", type=int, choices=range(1, 9), metavar="N",
+                        help="of the guest, 1 to 8 (default: 2; always 1 under pv)")
     parser.add_argument("--memory", default="256M", metavar="SIZE",
                         help="of the guest (default: 256M)")
     parser.add_argument("--downtime", metavar="TIME",
                         help="longest blackout a move may expect when it switches over "
                              "(default: 100ms; 500ms on emulated hosts)")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--lab", action="store_true", help="use emulated hosts in any case")
-    where.add_argument("--native", action="store_true", help="fail where only those would do")
+    where.add_argument("--engine", choices=("auto", *CPUS), default="auto",
+                       help="kvm, pv, or auto (default): kvm where it can")
+    where.add_argument("--lab", action="store_true", help="KVM on emulated hosts: minutes")
     parser.add_argument("--no-install", action="store_true", help="the packages are there")
     parser.add_argument("--no-build", action="store_true", help="build/ is up to date")
     options = parser.parse_args()
@@ -62,19 +65,34 @@ def arguments():
     return options
 
 
-def choose(options, kernel, progress):
-    """Where to do it, and why not right here."""
+def choose(options):
+    """The kind of site, its engine, and why it is those."""
     if options.lab:
-        return LabSite(), None
-    obstacle = prepare.native_obstacle(kernel)
+        return LabSite, "kvm", "--lab asks for it"
+    if options.engine == "pv":
+        return NativeSite, "pv", "--engine pv asks for it"
+    obstacle = prepare.kvm_obstacle()
     if not obstacle:
-        progress.say("this machine's KVM runs stock kernels: doing it natively")
-        return NativeSite(), None
-    if options.native:
-        raise base.QuickstartError(f"not natively, because: {obstacle}")
-    progress.say(f"no stock kernels on this machine itself: {obstacle}")
-    progress.say("so it is done in the lab, on emulated hosts")
-    return LabSite(), obstacle
+        return NativeSite, "kvm", "this machine's KVM runs stock kernels"
+    if options.engine == "kvm":
+        raise base.QuickstartError(f"not under KVM here: {obstacle}\n(--engine pv needs none; "
+                                   "--lab emulates hosts that have it)")
+    return NativeSite, "pv", f"no stock kernels under KVM here ({obstacle})"
+
+
+def prepared(options, progress, work):
+    """Everything there but the hosts: the site, what the guest is made of, and why so."""
+    if not options.no_install:
+        prepare.install(progress, "--build", "--guest", *(["--lab"] if options.lab else []))
+    prepare.fetch(progress)
+    if not options.no_build:
+        prepare.build(progress)
+    kind, engine, why = choose(options)
+    if engine == "pv" and (options.cpus or 1) > 1:
+        raise base.QuickstartError(f"--cpus {options.cpus}: the paravirtual engine has one")
+    progress.say(f"engine {engine}, {kind.name}: {why}")
+    parts = prepare.guest_parts(progress, engine, work)
+    return kind(engine, parts.disk), parts, why
 
 
 def observed(guest, clients):
@@ -97,36 +115,38 @@ def move_about(guest, clients, count, progress):
     return moves, backwards
 
 
-def perform(site, kernel, initrd, options, progress, obstacle):
-    prepare.check_memory(site.memory_mib)
-    site.open(progress)
-    shutil.copy(initrd, site.outside("guest.initrd"))
-    guest = Guest(site, kernel, options)
-    progress.say(f"booting the guest at host1: {options.memory}, {options.cpus} vCPU")
+def begin(site, parts, options, progress):
+    """A guest that answers its clients, which count."""
+    guest = Guest(site, parts, options)
+    progress.say(f"booting the guest at host1: {guest.memory}, {guest.cpus} vCPU")
     guest.start("host1", 120)
     clients = Clients(site)
     clients.start()
     progress.say(f"Redis answers; {site.clients + 1} connections from host3 count. "
                  f"First {QUIET_SECONDS} s without a move")
+    return guest, clients
+
+
+def perform(site, parts, options, progress, why):
+    prepare.check_memory(site.memory_mib)
+    site.open(progress)
+    guest, clients = begin(site, parts, options, progress)
     observed(guest, clients)
     time.sleep(QUIET_SECONDS)
     guest_ms, client_ms, _ = observed(guest, clients)
     moves, backwards = move_about(guest, clients, options.moves, progress)
     counted = clients.finish()
+    progress.say("switching the guest off, looking at its disk")
+    guest.stop()
+    counted.update(disk.look(parts.disk))
     return report.make(site, guest, moves, counted, {"guest": guest_ms, "client": client_ms},
-                       backwards, progress.elapsed(), obstacle)
+                       backwards, progress.elapsed(), why)
 
 
 def quickstart(options, progress, work):
-    if not options.no_install:
-        prepare.install(progress)
-    if not options.no_build:
-        prepare.build(progress)
-    initrd = os.path.join(work, "guest.initrd")
-    kernel = prepare.guest_image(progress, initrd)
-    site, obstacle = choose(options, kernel, progress)
+    site, parts, why = prepared(options, progress, work)
     try:
-        result = perform(site, kernel, initrd, options, progress, obstacle)
+        result = perform(site, parts, options, progress, why)
     finally:
         base.uninterruptible()
         progress.say("cleaning up")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What came of it, for a person and for a script."""
 import statistics
+import textwrap
 
 PAGE = 4096
 VIEWS = {
@@ -47,10 +48,10 @@ def spread(values):
     return {"median": round(statistics.median(values), 3), "max": round(max(values), 3)}
 
 
-def make(site, guest, moves, counted, quiet, backwards, seconds, obstacle):
+def make(site, guest, moves, counted, quiet, backwards, seconds, why):
     """All results, as --json writes them."""
     return {
-        "engine": site.engine, "where": site.name, "why_not_native": obstacle,
+        "engine": site.engine, "where": site.name, "why": why,
         "guest": {"memory": guest.memory, "cpus": guest.cpus},
         "move_options": " ".join(guest.move_options),
         "moves": len(moves), **counted, "clock_backwards": backwards,
@@ -64,7 +65,8 @@ def make(site, guest, moves, counted, quiet, backwards, seconds, obstacle):
 
 def good(result):
     return not (result["increments_lost"] or result["connections_reset"]
-                or result["clock_backwards"])
+                or result["clock_backwards"] or result["disk_errors"]
+                or result["increments_on_disk"] != result["increments_held"])
 
 
 def text(result):
@@ -75,19 +77,25 @@ def text(result):
     return "\n".join(lines)
 
 
+GUESTS = {"kvm": "Debian's cloud kernel", "pv": "Linux for the paravirtual engine"}
+PLACES = {
+    ("native", "kvm"): "It ran natively, under KVM: the hosts were network namespaces of this "
+                       "machine.",
+    ("native", "pv"): "It ran natively, without hardware virtualization: the hosts were network "
+                      "namespaces of this machine.",
+    ("lab", "kvm"): "Everything ran in the lab: three machines emulated by QEMU in software, so "
+                    "times are ten to thirty times those of real hosts; what is lost or not is "
+                    "as real.",
+}
+
+
 def _where(result):
     guest = result["guest"]
-    what = (f"A Debian cloud kernel with redis-server ({guest['memory']}, {guest['cpus']} "
-            f"vCPU{'s' if guest['cpus'] > 1 else ''}) moved {result['moves']} times")
-    if result["where"] == "native":
-        return [f"{what}.", "It ran natively: the hosts were network namespaces of this machine."]
-    lines = [f"{what} between emulated hosts.",
-             "Everything ran in the lab: three machines emulated by QEMU in software, so times",
-             "are ten to thirty times those of real hosts; what is lost or not is as real."]
-    lines.append(f"Each move was given {result['move_options']}.")
-    if result["why_not_native"]:
-        lines.append(f"Not natively, because: {result['why_not_native']}")
-    return lines
+    words = [f"{GUESTS[result['engine']]} with redis-server ({guest['memory']}, {guest['cpus']} "
+             f"vCPU{'s' if guest['cpus'] > 1 else ''}) moved {result['moves']} times.",
+             PLACES[result["where"], result["engine"]], f"Why so: {result['why']}.",
+             f"Each move was given {result['move_options']}."]
+    return [textwrap.fill(each, 96, break_on_hyphens=False) for each in words]
 
 
 def _cost(each):
@@ -119,9 +127,13 @@ def _losses(result):
     return [
         f"  increments answered  {result['increments']}",
         f"  increments lost      {result['increments_lost']}",
+        f"  sent again by TCP    {result['sent_again']} segments of the clients, each after some "
+        "200 ms",
+        f"  increments on disk   {result['increments_on_disk']} of {result['increments_held']}",
         f"  connections open     {result['connections']}, from before the first move to after "
         "the last",
         f"  connections reset    {result['connections_reset']}",
         f"  guest's clock back   {result['clock_backwards']} times",
+        f"  file system          {result['disk_errors'].strip() or 'clean'}",
         "", "Nothing was lost." if good(result) else "SOMETHING WAS LOST: see above.",
     ]
