@@ -84,6 +84,15 @@ class Reader:
             time.sleep(0.005)
         raise TimeoutError(f"no {words!r} from the guest in {seconds:.0f} s: {self.text()[-200:]!r}")
 
+    def when(self, words):
+        """When WORDS were complete, in ns of the monotonic clock; None if they never were."""
+        text = b""
+        for at, _, data in self.snapshot():
+            text += data
+            if words.encode() in text:
+                return at
+        return None
+
     def first_after(self, source, since):
         for at, s, _ in self.snapshot():
             if s == source and at >= since:

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What moves cost a paravirtual guest: being tracked, and the blackout."""
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+
+import lib
+import net
+from beat import Reader
+from memory import MIB
+from pv_cases import BLACKOUT, TRACKING
+from seguepair import NAME, Pair
+
+MEMORY = 256 * MIB
+SETTLE_S = 2.0          # after the start, and before a move
+TRACKED_S = 6           # a move that only shall be under way
+BANDWIDTH = "64M"
+MOVE_LIMIT_S = 60.0
+
+
+def pair_of(files):
+    class PvPair(Pair):
+        """Two monitors with a paravirtual guest of FILES."""
+        options = ("--if-unconverged", "keep-trying")
+
+        @staticmethod
+        def write_guest(path, memory_mib, cmdline):
+            kernel = {"image": files.kernel, "initrd": files.initrd,
+                      "cmdline": f"console=ttyS0 panic=-1 {cmdline}"}
+            return lib.write_guest(path, NAME, "", memory_mib=memory_mib, engine="pv",
+                                   kernel=kernel)
+    return PvPair
+
+
+class Scene:
+    """A running guest that does what CASE says, and somewhere to move it to."""
+
+    def __init__(self, files, case):
+        self.case, self.workdir = case, tempfile.mkdtemp(prefix="segue-bench-")
+        self.reader = Reader()
+        self.pair = None
+        self.files = files
+
+    def __enter__(self):
+        self.pair = pair_of(self.files)(net.link("loopback"), self.workdir, None, MEMORY,
+                                        f"segue.run=/programs/{self.case.command}", self.reader)
+        self.reader.wait_for("ready on")
+        time.sleep(SETTLE_S)
+        self.pair.prepare(None)
+        time.sleep(SETTLE_S)
+        return self
+
+    def __exit__(self, *_):
+        if self.pair:
+            self.pair.close()
+        self.reader.close()
+        shutil.rmtree(self.workdir, ignore_errors=True)
+
+
+def written(reader, begin, end):
+    """Pages a second that the guest told of between two times."""
+    found = [float(rate) for at, _, data in reader.snapshot() if begin < at < end
+             for rate in re.findall(rb"written ([0-9]+)\s", data)]
+    if not found:
+        raise RuntimeError("the guest does not say what it writes")
+    return statistics.mean(found)
+
+
+def slowdown(files, case):
+    """Per cent; the rate before and after a move that is given up beside that during it."""
+    with Scene(files, case) as scene:
+        scene.pair.options = (*scene.pair.options, "--bandwidth", BANDWIDTH)
+        begin = time.monotonic_ns()
+        if scene.pair.move(TRACKED_S) is not None:
+            raise RuntimeError("the move ended: its bandwidth is too high to measure tracking")
+        end = time.monotonic_ns()
+        time.sleep(SETTLE_S)
+        during = written(scene.reader, begin, end)
+        quiet = [written(scene.reader, begin - int(SETTLE_S * 1e9), begin),
+                 written(scene.reader, end, time.monotonic_ns())]
+        return {"percent": (1 - during / statistics.mean(quiet)) * 100}
+
+
+def blackout(files, case):
+    """ms, as the monitor tells it and as the guest's heartbeat does."""
+    with Scene(files, case) as scene:
+        begin = time.monotonic_ns()
+        quiet = scene.reader.longest_gap(begin - int(SETTLE_S * 1e9 / 2), begin)
+        if scene.pair.move(MOVE_LIMIT_S) is None:
+            raise RuntimeError("the move did not end")
+        lib.wait_until("the guest at the destination", lambda:
+                       scene.reader.first_after("destination", begin), 10)
+        told = int(scene.pair.result["progress"]["blackout"]["total"]) / 1000
+        return {"monitor": told, "heartbeat": scene.reader.hand_over(begin) / 1e6,
+                "quiet": quiet / 1e6}
+
+
+def _repeat(name, runs, once):
+    found = []
+    for _ in range(runs):
+        found.append(once())
+        shown = ", ".join(f"{k} {v:.1f}" for k, v in found[-1].items())
+        print(f"  {name}: {shown}", file=sys.stderr, flush=True)
+    return {key: statistics.median(f[key] for f in found) for key in found[0]}
+
+
+def _tell(case, value, words=""):
+    reached = "yes" if value < case.limit else "NO"
+    print(f"{case.what}: {value:.1f} {case.unit}; wanted below {case.limit:g}: {reached}{words}",
+          flush=True)
+
+
+def bench_moves(report, files, wanted, runs):
+    print("== pv: moves of a guest without hardware virtualization, loopback", flush=True)
+    for name, case in TRACKING.items():
+        if name in wanted:
+            got = _repeat(name, runs, lambda: slowdown(files, case))
+            _tell(case, got["percent"])
+            report.row("pv", name, case.unit, "lower", got["percent"], case.limit, "wanted")
+    for name, case in BLACKOUT.items():
+        if name in wanted:
+            got = _repeat(name, runs, lambda: blackout(files, case))
+            _tell(case, got["monitor"], f" (heartbeat {got['heartbeat']:.1f}; its longest gap "
+                                        f"without a move {got['quiet']:.1f})")
+            report.row("pv", name, case.unit, "lower", got["monitor"], case.limit, "wanted")
+            report.row("pv", f"{name}-heartbeat", case.unit, "lower", got["heartbeat"],
+                       case.limit, "wanted")
