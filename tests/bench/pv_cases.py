@@ -51,7 +51,6 @@ class MoveCase:
     command: str             # segue.run= of the guest
     limit: float             # wanted: below this
     unit: str = "ms"
-    options: tuple = ()      # of segue move
 
 
 # Whole pages, and one word of each: most of tracking's cost beside the least work.

@@ -2,6 +2,7 @@
 """The files that are the same everywhere: as a directory for this machine, as an initramfs for guests."""
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,23 +19,17 @@ SOURCES = ("vmm/boot/*.c", "vmm/engine/pv/shadow*.c", "migrate/plan*.c")
 LEAST_SOURCES = 15
 
 
-def _tcc():
-    tree = debian.unpacked("tcc")
-    return [os.path.join(tree, "usr/bin/tcc"),
-            f"-B{os.path.join(tree, 'usr/lib/x86_64-linux-gnu/tcc')}"], tree
-
-
 def _needs_of(source, work):
     """All files that compiling SOURCE reads, or None where tcc does not compile it."""
-    tcc, tree = _tcc()
-    found = os.path.join(work, "needs")
-    done = subprocess.run([*tcc, "-I.", "-c", source, "-MD", "-MF", found, "-o",
-                           os.path.join(work, "object")], cwd=ROOT, capture_output=True, check=False)
+    tree = debian.unpacked("tcc")
+    done = subprocess.run([os.path.join(tree, "usr/bin/tcc"), "-vv", "-I.", "-c", source, "-o",
+                           os.path.join(work, "object"),
+                           f"-B{os.path.join(tree, 'usr/lib/x86_64-linux-gnu/tcc')}"],
+                          cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         return None
-    with open(found, encoding="utf-8") as file:
-        names = file.read().replace("\\\n", " ").partition(":")[2].split()
-    return {source, *(n for n in names if not n.startswith(tree))}
+    names = re.findall(r"^-> +(.*)", done.stdout, re.MULTILINE)
+    return {os.path.normpath(name) for name in names if not name.startswith(tree)}
 
 
 def _compile_files(work):
@@ -45,7 +40,7 @@ def _compile_files(work):
     if len(needs) < LEAST_SOURCES:
         raise RuntimeError(f"tcc compiles only {len(needs)} of {', '.join(SOURCES)}")
     return [f"{path}:{path}" if os.path.isabs(path) else
-            f"{os.path.join(ROOT, path)}:bench/src/{os.path.normpath(path)}"
+            f"{os.path.join(ROOT, path)}:bench/src/{path}"
             for path in sorted(set().union(*needs))]
 
 

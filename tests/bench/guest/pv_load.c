@@ -3,6 +3,7 @@
 #include "pv_micro.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ void load_beat(uint64_t us)
 	struct timespec pause = { .tv_sec = (time_t)(us / 1000000),
 				  .tv_nsec = (long)(us % 1000000 * 1000) };
 
+	setpriority(PRIO_PROCESS, 0, -20); /* not to wait for a turn, where it may */
 	for (char letter = 'a';; letter = letter == 'z' ? 'a' : (char)(letter + 1)) {
 		micro_need(write(STDOUT_FILENO, &letter, 1) == 1, "write");
 		nanosleep(&pause, NULL);

@@ -101,7 +101,11 @@ static void time_program(const char *name, char **argv)
 		execvp(argv[0], argv);
 		_exit(127);
 	}
-	micro_need(waitpid(pid, &status, 0) == pid && status == 0, argv[0]);
+	micro_need(waitpid(pid, &status, 0) == pid, argv[0]);
+	if (status) {
+		printf(SAY "FAIL %s: status %x\n", argv[0], (unsigned int)status);
+		exit(1);
+	}
 	printf(SAY "%s %.6g\n", name, (double)(micro_now() - begin) / 1e6);
 }
 
