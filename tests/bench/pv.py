@@ -39,7 +39,7 @@ def once(side, cases):
         for case, words in SAYS.items():
             if at := reader.when(words):
                 got[case] = (at - begin) / 1e6
-        print(f"  {side.name}: its clock was {_clock_off(reader, got):+.0f} ppm off this machine's",
+        print(f"  {side.name}: its clock was {_clock_off(reader, got):+.0f} ppm off ours",
               file=sys.stderr, flush=True)
         return got
     finally:
@@ -92,8 +92,8 @@ def line(name, case, medians):
     speeds = [f"{case.speed(ours, got[p]):.2f}" if ours and got.get(p) else "-"
               for p in (NATIVE, UML)]
     wanted = verdict(name, case, ours, got)
-    return [name, case.what, case.unit, number(got.get(NATIVE)), number(ours), number(got.get(UML)),
-            *speeds, *wanted]
+    values = [number(each) for each in (got.get(NATIVE), ours, got.get(UML))]
+    return [name, case.what, case.unit, *values, *speeds, *wanted]
 
 
 def huge_lines(medians):

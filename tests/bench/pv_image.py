@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that are the same everywhere: as a directory for this machine, as an initramfs for guests."""
+"""The files that are the same everywhere: a directory for this machine, an initramfs for guests."""
 import glob
 import os
 import re

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 
+import cpu
 import lib
 import net
 from beat import Reader
@@ -15,8 +16,9 @@ from pv_cases import BLACKOUT, TRACKING
 from seguepair import NAME, Pair
 
 MEMORY = 256 * MIB
-SETTLE_S = 2.0          # after the start, and before a move
-TRACKED_S = 6           # a move that only shall be under way
+SETTLE_S = 1.0          # after the start, and before a move
+QUIET_S = 4             # before and after a move that only shall be under way, and
+TRACKED_S = 8           # that move
 # All of 64 MiB each second, and a blackout that it never comes to.
 ENDLESS = ("--bandwidth", "64M", "--compression", "none", "--downtime", "100us")
 MOVE_LIMIT_S = 60.0
@@ -61,28 +63,42 @@ class Scene:
         shutil.rmtree(self.workdir, ignore_errors=True)
 
 
-def written(reader, begin, end):
-    """Pages a second that the guest told of between two times."""
-    found = [float(line.split()[-1]) for at, line in reader.lines()
-             if begin < at < end and "pv-bench: written " in line]
-    if not found:
-        raise RuntimeError("the guest does not say what it writes")
-    return statistics.mean(found)
+class Phase:
+    """What the guest writes from now on: pages a second, and a second of its processor's."""
+
+    def __init__(self, scene):
+        self.scene, self.pid = scene, scene.pair.source.pid
+        self.begin, self.used = time.monotonic_ns(), self._used_ns()
+
+    def _used_ns(self):
+        """Guest code runs in the monitor's children; the monitor's own part is left out."""
+        return cpu.family_ns(self.pid) - cpu.process_ns(self.pid)
+
+    def end(self):
+        end, used = time.monotonic_ns(), self._used_ns() - self.used
+        told = [list(map(int, line.split()[-2:])) for at, line in self.scene.reader.lines()
+                if self.begin <= at < end and "pv-bench: written " in line]
+        if len(told) < 2:
+            raise RuntimeError(f"the guest was silent for {(end - self.begin) / 1e9:.1f} s")
+        (first, since), (last, until) = told[0], told[-1]
+        rate = (last - first) / (until - since)
+        return rate, rate * (end - self.begin) / used
 
 
 def slowdown(files, case):
-    """Per cent; the rate before and after a move that is given up beside that during it."""
+    """Per cent; what is written before and after a move that is given up, and during it."""
     with Scene(files, case) as scene:
         scene.pair.options = (*scene.pair.options, *ENDLESS)
-        begin = time.monotonic_ns()
+        before = Phase(scene)
+        time.sleep(QUIET_S)
+        before, during = before.end(), Phase(scene)
         if scene.pair.move(TRACKED_S) is not None:
             raise RuntimeError("the move ended: its bandwidth is too high to measure tracking")
-        end = time.monotonic_ns()
-        time.sleep(SETTLE_S)
-        during = written(scene.reader, begin, end)
-        quiet = [written(scene.reader, begin - int(SETTLE_S * 1e9), begin),
-                 written(scene.reader, end, time.monotonic_ns())]
-        return {"slowdown": (1 - during / statistics.mean(quiet)) * 100}
+        during, after = during.end(), Phase(scene)
+        time.sleep(QUIET_S)
+        after = after.end()
+        wall, used = ((1 - 2 * d / (b + a)) * 100 for b, d, a in zip(before, during, after))
+        return {"slowdown": wall, "per processor second": used}
 
 
 def blackout(files, case):

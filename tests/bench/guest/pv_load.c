@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define TELL_EVERY 20000000ull /* ns */
-#define PASS_PAGES 256ul /* between two looks at the clock */
+#define PASS_PAGES 256ul       /* between two looks at the clock */
 
 static uint64_t write_some(uint64_t *memory, uint64_t at, uint64_t pages, uint64_t words)
 {
@@ -34,17 +34,17 @@ void load_write(uint64_t mib, uint64_t words)
 		now = micro_now();
 		if (now - told < TELL_EVERY)
 			continue;
-		printf("pv-bench: written %.0f\n", (double)written * 1e9 / (double)(now - told));
+		printf("pv-bench: written %llu %llu\n", (unsigned long long)written,
+		       (unsigned long long)now);
 		fflush(stdout);
 		told = now;
-		written = 0;
 	}
 }
 
 void load_beat(uint64_t us)
 {
-	struct timespec pause = { .tv_sec = (time_t)(us / 1000000),
-				  .tv_nsec = (long)(us % 1000000 * 1000) };
+	struct timespec pause = {.tv_sec = (time_t)(us / 1000000),
+				 .tv_nsec = (long)(us % 1000000 * 1000)};
 
 	setpriority(PRIO_PROCESS, 0, -20); /* not to wait for a turn, where it may */
 	for (char letter = 'a';; letter = letter == 'z' ? 'a' : (char)(letter + 1)) {

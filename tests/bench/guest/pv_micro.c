@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * pv-micro run NAME...		measure, a line each: "pv-bench: NAME VALUE"
- * pv-micro time NAME PROGRAM ARG...	how many ms PROGRAM takes
- * pv-micro clock NAME		the monotonic clock, ns
- * pv-micro write MIB WORDS	a load: write WORDS words of every page, for ever, and tell how fast
- * pv-micro beat US		a load: a letter every US microseconds
- * pv-micro exit		what "fork-exec" starts
+ * pv-micro run NAME...
+ *	measure, a line each: "pv-bench: NAME VALUE"
+ * pv-micro time NAME PROGRAM ARG...
+ *	how many ms PROGRAM takes
+ * pv-micro clock NAME
+ *	the monotonic clock, ns
+ * pv-micro write MIB WORDS
+ *	a load: write WORDS words of every page, for ever; tell how many pages so far, and when
+ * pv-micro beat US
+ *	a load: a letter every US microseconds
+ * pv-micro exit
+ *	what "fork-exec" starts
  */
 #include "pv_micro.h"
 
@@ -18,9 +24,9 @@
 #include <unistd.h>
 
 #define LONG_ENOUGH 250000000ull /* ns */
-#define SAY "pv-bench: "
+#define SAY         "pv-bench: "
 
-static const struct micro *const all[] = { micro_cpu, micro_memory, micro_kernel, micro_tasks };
+static const struct micro *const all[] = {micro_cpu, micro_memory, micro_kernel, micro_tasks};
 
 uint64_t micro_now(void)
 {

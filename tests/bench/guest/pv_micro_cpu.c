@@ -31,7 +31,7 @@ static uint64_t floating(uint64_t n)
 }
 
 const struct micro micro_cpu[] = {
-	{ "cpu-integer", PER_OP_NS, 0, NULL, integer, NULL },
-	{ "cpu-float", PER_OP_NS, 0, NULL, floating, NULL },
-	{ 0 },
+    {"cpu-integer", PER_OP_NS, 0, NULL, integer, NULL},
+    {"cpu-float", PER_OP_NS, 0, NULL, floating, NULL},
+    {0},
 };

@@ -98,16 +98,17 @@ static uint64_t write_file(uint64_t n)
 	uint64_t begin = micro_now();
 
 	while (n--)
-		micro_need(pwrite(file, page, PAGE, (off_t)(n * PAGE % FILE_SIZE)) > 0, "pwrite");
+		micro_need(pwrite(file, page, PAGE, (off_t)(n * PAGE % FILE_SIZE)) > 0,
+			   "pwrite");
 	return micro_now() - begin;
 }
 
 const struct micro micro_kernel[] = {
-	{ "syscall", PER_OP_NS, 0, NULL, null_call, NULL },
-	{ "clock", PER_OP_NS, 0, NULL, read_clock, NULL },
-	{ "signal", PER_OP_US, 0, listen_to_signal, send_signal, NULL },
-	{ "mmap", PER_OP_US, 0, NULL, map_unmap, NULL },
-	{ "file-read", PER_OP_US, 0, open_file, read_file, close_file },
-	{ "file-write", PER_OP_US, 0, open_file, write_file, close_file },
-	{ 0 },
+    {"syscall", PER_OP_NS, 0, NULL, null_call, NULL},
+    {"clock", PER_OP_NS, 0, NULL, read_clock, NULL},
+    {"signal", PER_OP_US, 0, listen_to_signal, send_signal, NULL},
+    {"mmap", PER_OP_US, 0, NULL, map_unmap, NULL},
+    {"file-read", PER_OP_US, 0, open_file, read_file, close_file},
+    {"file-write", PER_OP_US, 0, open_file, write_file, close_file},
+    {0},
 };

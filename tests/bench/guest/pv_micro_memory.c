@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-#define SIZE (128 * MIB)
-#define LINES (SIZE / 64)
-#define WORDS (SIZE / 8)
-#define FRESH (32 * MIB)
+#define SIZE        (128 * MIB)
+#define LINES       (SIZE / 64)
+#define WORDS       (SIZE / 8)
+#define FRESH       (32 * MIB)
 #define FRESH_PAGES (FRESH / PAGE)
 
 static uint64_t *memory;
@@ -122,11 +122,11 @@ static uint64_t touch_random(uint64_t n)
 }
 
 const struct micro micro_memory[] = {
-	{ "mem-stream", BYTES_PER_NS, SIZE, fill_small, stream, release },
-	{ "mem-random", PER_OP_NS, 0, ring_small, chase, release },
-	{ "mem-stream-huge", BYTES_PER_NS, SIZE, fill_huge, stream, release },
-	{ "mem-random-huge", PER_OP_NS, 0, ring_huge, chase, release },
-	{ "touch-sequence", PER_OP_NS, 0, NULL, touch_sequence, NULL },
-	{ "touch-random", PER_OP_NS, 0, NULL, touch_random, NULL },
-	{ 0 },
+    {"mem-stream", BYTES_PER_NS, SIZE, fill_small, stream, release},
+    {"mem-random", PER_OP_NS, 0, ring_small, chase, release},
+    {"mem-stream-huge", BYTES_PER_NS, SIZE, fill_huge, stream, release},
+    {"mem-random-huge", PER_OP_NS, 0, ring_huge, chase, release},
+    {"touch-sequence", PER_OP_NS, 0, NULL, touch_sequence, NULL},
+    {"touch-random", PER_OP_NS, 0, NULL, touch_random, NULL},
+    {0},
 };

@@ -161,8 +161,8 @@ static void take_turns(_Atomic int *word, int mine, int theirs, uint64_t n)
 /* An operation is one process handing over to another, on one processor. */
 static uint64_t switches(uint64_t n)
 {
-	_Atomic int *word = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-				 -1, 0);
+	_Atomic int *word =
+	    mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t turns = (n + 1) / 2, begin;
 	pid_t pid;
 
@@ -180,10 +180,10 @@ static uint64_t switches(uint64_t n)
 }
 
 const struct micro micro_tasks[] = {
-	{ "fork-exit", PER_OP_US, 0, NULL, fork_exit, NULL },
-	{ "fork-exec", PER_OP_US, 0, NULL, fork_exec, NULL },
-	{ "pipe", PER_OP_US, 0, NULL, pipe_trips, NULL },
-	{ "tcp", PER_OP_US, 0, NULL, tcp_trips, NULL },
-	{ "switch", PER_OP_US, 0, use_one_processor, switches, use_all_processors },
-	{ 0 },
+    {"fork-exit", PER_OP_US, 0, NULL, fork_exit, NULL},
+    {"fork-exec", PER_OP_US, 0, NULL, fork_exec, NULL},
+    {"pipe", PER_OP_US, 0, NULL, pipe_trips, NULL},
+    {"tcp", PER_OP_US, 0, NULL, tcp_trips, NULL},
+    {"switch", PER_OP_US, 0, use_one_processor, switches, use_all_processors},
+    {0},
 };
