@@ -10,6 +10,7 @@
 
 #include "migrate/bitmap.h"
 #include "migrate/codec_sparse.h"
+#include "migrate/pack.h"
 
 /*
  * Packed must be smaller than this to be sent packed: below an eighth saved, the
@@ -42,6 +43,8 @@ void codec_done(struct codec *codec)
 {
 	free(codec->work);
 	codec->work = NULL;
+	packer_destroy(codec->packer);
+	codec->packer = NULL;
 }
 
 static uint64_t clock_ns(void)
@@ -95,7 +98,7 @@ static void put_plain(struct codec *codec, struct pages_writer *writer, uint64_t
 	uint64_t began;
 	uint32_t length;
 
-	if (codec_policy_try(&codec->policy, PAGES_LZ4, page)) {
+	if (!codec->packing && codec_policy_try(&codec->policy, PAGES_LZ4, page)) {
 		began = codec_policy_timed(&codec->policy, PAGES_LZ4) ? clock_ns() : 0;
 		length = lz4_page(codec->work, slot);
 		codec_policy_tried(&codec->policy, PAGES_LZ4, began ? clock_ns() - began : 0,

@@ -123,12 +123,14 @@ static void show_codecs(struct sender *sender, Segue__Progress *p)
 		sum.raw += one->raw;
 		sum.lz4 += one->lz4;
 		sum.delta += one->delta;
+		sum.packed += one->packed;
 	}
 	p->pages_zero = sum.zero;
 	p->pages_unchanged = sum.unchanged;
 	p->pages_raw = sum.raw;
 	p->pages_lz4 = sum.lz4;
 	p->pages_delta = sum.delta;
+	p->pages_packed = sum.packed;
 	p->pages_sent = sum.zero + sum.raw + sum.lz4 + sum.delta;
 }
 
@@ -222,12 +224,26 @@ static uint64_t round_ns(struct sender *sender, uint64_t begun)
 	return sum && sum < whole ? sum : whole;
 }
 
+/* Between rounds the codecs are this thread's: what the round cost them in the end. */
+static void tell_codecs(struct sender *sender, uint64_t bytes)
+{
+	uint64_t now = session_now();
+
+	for (unsigned i = 0; i < sender->n_channels; i++) {
+		struct sender_channel *c = &sender->channels[i];
+		uint64_t ended = atomic_load_explicit(&c->ended_at, memory_order_relaxed);
+
+		codec_policy_round(&c->codec.policy, bytes, now > ended ? now - ended : 0);
+	}
+}
+
 static void measure(struct sender *sender, uint64_t begun)
 {
 	uint64_t bytes = sender_bytes(sender) - sender->bytes_before;
 	uint64_t ns = round_ns(sender, begun);
 	double now;
 
+	tell_codecs(sender, bytes);
 	if (!ns || (bytes < MEASURE_BYTES && sender->bandwidth))
 		return;
 	now = (double)bytes * 1e9 / (double)ns;
