@@ -31,6 +31,7 @@ static const struct codec_worth zstd_guess[] = {
 #define TIME_FIRST  32u /* tries that are all timed; later one in TIME_EACH */
 #define TIME_EACH   16u
 #define LATE        4.0 /* averages; a try that took longer lost its processor on the way */
+#define LZ4_KNOWN   32u /* tries, from which on its average can be held against another */
 #define PACK_WEIGHT (1.0 / 8) /* as WEIGHT, of a record */
 #define ROUND_BYTES (1u << 20) /* a shorter round tells of the round trip, not of the link */
 
@@ -188,10 +189,13 @@ void codec_policy_tried(struct codec_policy *policy, enum pages_kind kind, uint6
 bool codec_policy_pack(const struct codec_policy *policy, enum codec_load load, uint32_t record)
 {
 	const struct codec_worth *worth = &policy->zstd[load];
-	double other = load == CODEC_PLAIN ? gain(policy, &policy->lz4) : 0;
+	double other = 0;
 
 	if (policy->mode != CODEC_AUTO)
 		return policy->mode == CODEC_ZSTD;
+	/* Until it is known better, LZ4 finds less than zstd does. */
+	if (load == CODEC_PLAIN && policy->lz4.tried >= LZ4_KNOWN)
+		other = gain(policy, &policy->lz4);
 	if (gain(policy, worth) > (other > 0 ? other : 0))
 		return true;
 	return record % CODEC_PACK_PROBE == 0 && PAGES_PAGE * price(policy) > worth->ns;
