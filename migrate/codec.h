@@ -72,6 +72,11 @@ void codec_policy_round(struct codec_policy *policy, uint64_t all_bytes, uint64_
  */
 #define CODEC_PROBE 256u
 bool codec_policy_try(const struct codec_policy *policy, enum pages_kind kind, uint64_t page);
+/*
+ * What tries are timed with: this thread's processor time, ns. By the wall, what takes long
+ * would look dearer yet, for it is in the middle of that that a thread loses its processor.
+ */
+uint64_t codec_clock(void);
 /* Whether the try that follows is to be timed: reading the clock costs, too. */
 bool codec_policy_timed(const struct codec_policy *policy, enum pages_kind kind);
 /*

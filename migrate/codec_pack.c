@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole records: begun for packing or not, sealed packed or as they are. */
 #include <errno.h>
-#include <time.h>
 
 #include "migrate/codec.h"
 #include "migrate/pack.h"
@@ -50,21 +49,13 @@ static bool to_be_packed(struct codec *codec, const struct load *load, size_t le
 	return codec_policy_pack(&codec->policy, CODEC_CHANGES, codec->records);
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static size_t pack(struct codec *codec, enum codec_load load, const uint8_t *body, size_t len,
 		   uint8_t **ret_body)
 {
-	uint64_t began = clock_ns();
+	uint64_t began = codec_clock();
 	size_t packed = packer_pack(codec->packer, body, len, ret_body);
 
-	codec_policy_packed(&codec->policy, load, clock_ns() - began, len,
+	codec_policy_packed(&codec->policy, load, codec_clock() - began, len,
 			    packed ? packed : len);
 	return packed;
 }

@@ -30,7 +30,7 @@ static const struct codec_worth zstd_guess[] = {
 #define SPAN_NS     50000000u
 #define TIME_FIRST  32u /* tries that are all timed; later one in TIME_EACH */
 #define TIME_EACH   16u
-#define LATE        4.0 /* averages; a try that took longer lost its processor on the way */
+#define LATE        4.0 /* averages; in a longer try something else had the processor */
 #define LZ4_KNOWN   32u /* tries, from which on its average can be held against another */
 #define PACK_WEIGHT (1.0 / 8) /* as WEIGHT, of a record */
 #define ROUND_BYTES (1u << 20) /* a shorter round tells of the round trip, not of the link */
@@ -162,7 +162,7 @@ bool codec_policy_timed(const struct codec_policy *policy, enum pages_kind kind)
 	return tried < TIME_FIRST || tried % TIME_EACH == 0;
 }
 
-/* What one try took and saved goes into the averages, a try cut in two by the scheduler less. */
+/* What a try took and saved goes into the averages; time a host took from its guest does not. */
 static void learn(struct codec_worth *worth, double ns, double saved, double weight)
 {
 	/* The guess is given up quickly: the first tries weigh as much as all before them. */

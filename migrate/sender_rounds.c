@@ -314,6 +314,18 @@ static void set_throttle(struct sender *sender, unsigned percent)
 	guest->throttle(guest->context, percent);
 }
 
+/*
+ * A round is a trip there and back at the least, so the shortest one bounds what the two of
+ * the commit will take. WELCOME's alone would be a poor guess where it happened to be late.
+ */
+static void learn_trip(struct sender *sender, uint64_t round_ns)
+{
+	uint64_t both = 2 * round_ns / 1000 + 1;
+
+	if (both < sender->costs.commit_us)
+		sender->costs.commit_us = both;
+}
+
 /* One round of PAGES, the harvest after it and what the planner makes of both. */
 static int precopy_step(struct sender *sender, uint64_t *pages, struct plan_output *out,
 			struct error *err)
@@ -325,6 +337,7 @@ static int precopy_step(struct sender *sender, uint64_t *pages, struct plan_outp
 	if (r)
 		return r;
 	last.duration_ns = session_now() - begun;
+	learn_trip(sender, last.duration_ns);
 	last.bytes = sender_bytes(sender) - sender->bytes_before;
 	r = sender_harvest(sender, &last.dirty, err);
 	if (r)

@@ -569,7 +569,7 @@ static void test_rounds_price(void)
 	CU_ASSERT_TRUE(tries(&policy, PAGES_DELTA) < 400);
 }
 
-/* A try in which the thread lost its processor for a while does not make a codec dear. */
+/* A try in which something else had the processor for a while does not make a codec dear. */
 static void test_late_try(void)
 {
 	struct codec_policy policy;
