@@ -33,7 +33,7 @@ static const struct codec_worth zstd_guess[] = {
 #define LATE        4.0 /* averages; in a longer try something else had the processor */
 #define LZ4_KNOWN   32u /* tries, from which on its average can be held against another */
 #define PACK_WEIGHT (1.0 / 8) /* as WEIGHT, of a record */
-#define ROUND_BYTES (1u << 20) /* a shorter round tells of the round trip, not of the link */
+#define ROUND_BYTES (8u << 20) /* a shorter round tells of the round trip, not of the link */
 
 int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *err)
 {
