@@ -15,6 +15,7 @@
  */
 #include "pv_micro.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,7 @@ void micro_need(bool good, const char *what)
 {
 	if (good)
 		return;
-	printf(SAY "FAIL %s: %m\n", what);
+	printf(SAY "FAIL %s: %s\n", what, strerror(errno));
 	exit(1);
 }
 
