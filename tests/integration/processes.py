@@ -7,7 +7,8 @@ from lib import wait_until
 
 
 def parents():
-    """pid -> (parent, start time) of every process there is."""
+    """pid -> (parent, start time) of every process that has not ended; when whoever inherited
+    one takes note of its end is not the monitor's business."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -15,7 +16,8 @@ def parents():
                 words = stat.read().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        found[int(pid)] = (int(words[1]), int(words[19]))
+        if words[0] != "Z":
+            found[int(pid)] = (int(words[1]), int(words[19]))
     return found
 
 

@@ -372,6 +372,31 @@ static void test_nothing_else(void)
 	rig_end(&rig);
 }
 
+/* Of a domain's: the zygote's socket, RAM, areas. A listener of its own would keep it waiting
+ * for a monitor that has ended. */
+static void test_no_other_files(void)
+{
+	char path[64];
+	struct dirent *entry;
+	struct pv_domain *domain;
+	struct rig rig;
+	DIR *dir;
+
+	CU_ASSERT_EQUAL_FATAL(rig_make(&rig), 0);
+	domain = rig_domain(&rig);
+	rig_context(&rig, domain, code_calls, 0);
+	snprintf(path, sizeof(path), "/proc/%d/fd", domain->template);
+	dir = opendir(path); /* not for everybody to see */
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			CU_ASSERT(atoi(entry->d_name) >= PV_FD_SOCKET &&
+				  atoi(entry->d_name) <= PV_FD_AREAS);
+	if (dir)
+		closedir(dir);
+	pv_domain_destroy(domain);
+	rig_end(&rig);
+}
+
 static CU_pSuite add(void)
 {
 	CU_pSuite suite = CU_add_suite("pv-domain-life", NULL, NULL);
@@ -386,7 +411,8 @@ static CU_pSuite add(void)
 	    !CU_add_test(suite, "out of descriptors", test_files_run_out) ||
 	    !CU_add_test(suite, "out of processes", test_processes_run_out) ||
 	    !CU_add_test(suite, "out of mappings", test_mappings_run_out) ||
-	    !CU_add_test(suite, "nothing else is mapped", test_nothing_else))
+	    !CU_add_test(suite, "nothing else is mapped", test_nothing_else) ||
+	    !CU_add_test(suite, "nothing else is open", test_no_other_files))
 		return NULL;
 	return suite;
 }

@@ -62,7 +62,7 @@
  * identifier and value.
  */
 #define PV_GATE_SLOTS  128
-#define PV_GATE_FD     64 /* the first of as many descriptors */
+#define PV_GATE_FD     128 /* the first of as many descriptors */
 #define PV_GATE_ANSWER (PV_ORDERS + PV_ORDERS_SIZE - PV_ANSWER_ROOM)
 #define PV_ANSWER_ROOM 64
 #define PV_ANSWER_LEN  16

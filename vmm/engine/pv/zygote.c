@@ -128,14 +128,26 @@ INLINE void rule_end(struct rule *rule)
 }
 #define ARGUMENT(i) (unsigned)(offsetof(struct seccomp_data, args) + 8 * (i))
 
+/* One of the descriptors that are put there for it. */
+INLINE void expect_gate_fd(struct rule *rule)
+{
+	put(rule->filter, &rule->n, (struct sock_filter)LOAD(args[0]));
+	put(rule->filter, &rule->n,
+	    (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(PV_GATE_SLOTS - 1u)));
+	put(rule->filter, &rule->n, (struct sock_filter)EQUAL(PV_GATE_FD, NOT_HERE));
+}
+_Static_assert(PV_GATE_FD % PV_GATE_SLOTS == 0, "the filter looks at the upper bits");
+
 /* Kernel mode's gate: the answer's two words, and two operations on copies of listeners. */
 INLINE void gate_rules(struct rule *rule, uint64_t orders)
 {
 	rule_begin(rule, __NR_ioctl, shim_gate_send_ip);
+	expect_gate_fd(rule);
 	expect(rule, ARGUMENT(1), PV_GATE_SEND);
 	expect_long(rule, ARGUMENT(2), PV_GATE_ANSWER);
 	rule_end(rule);
 	rule_begin(rule, __NR_ioctl, shim_gate_recv_ip);
+	expect_gate_fd(rule);
 	expect(rule, ARGUMENT(1), PV_GATE_RECV);
 	expect_long(rule, ARGUMENT(2), PV_GATE_BLOCK + PV_GATE_NOTIF);
 	rule_end(rule);
@@ -250,6 +262,8 @@ SHIM_CODE static void mapper_main(void *argument)
 	fds[2] = birth->pagemap;
 	fds[3] = birth->userfaultfd;
 	tell(birth->orders, 0, fds, birth->userfaultfd >= 0 ? 4 : 2);
+	/* Above all the listeners: who waits at one ends with the monitor, its last holder. */
+	call3(__NR_close_range, 0, PV_FD_SOCKET - 1, 0);
 	call3(__NR_close_range, PV_FD_SHIM, ~0u, 0);
 	((void (*)(uint64_t, uint64_t, uint64_t))(uintptr_t)shim_mapper_start)(
 	    PV_ORDERS, PV_STACK, PV_STACK_SIZE);
