@@ -59,7 +59,7 @@ static const struct rule {
 	[STREAM_QUERY] = { "QUERY", FORTH, FRESH, STREAM_MAX_MESSAGE, false },
 	[STREAM_ANSWER] = { "ANSWER", BACK, DOUBT, STREAM_MAX_MESSAGE, false },
 	[STREAM_ALIVE] = { "ALIVE", FORTH | BACK, CONTROL, 0, false },
-	[STREAM_DONE] = { "DONE", FORTH, CONTROL, 0, false },
+	[STREAM_DONE] = { "DONE", FORTH, CONTROL, STREAM_MAX_LATE, false },
 };
 
 static const struct rule *rule_of(unsigned type)
