@@ -184,6 +184,13 @@ struct segue_pv_vcpu {
 #define SEGUE_PV_LINE_SERIAL 4u
 #define SEGUE_PV_LINE_POWER  5u /* the power button was pressed: shut down and END */
 
+/*
+ * Where the machine has code of its own: called by kernel mode with RDI the id of a context, it
+ * does what the hypercall ENTER_USER does, result included, and may be faster. Needs a stack;
+ * RAX, RCX, RDX, RSI, RDI, R8 to R11 and the flags are lost.
+ */
+#define SEGUE_PV_GATE 0x500000000000ull
+
 /* ---- hypercalls ---- */
 
 /*

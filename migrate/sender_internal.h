@@ -72,6 +72,7 @@ struct sender {
 	uint32_t round;          /* the present one; changes only between rounds */
 	bool tracking;
 	uint64_t ready_epoch;
+	uint64_t granted_at;     /* session_now() */
 	uint64_t resume_ns;      /* what the destination took from GRANT to running */
 	enum stream_type awaited;
 

@@ -116,12 +116,13 @@ static int send_grant(struct sender *s, struct error *err)
 	return record_send_message(&s->control, STREAM_GRANT, &grant.base, err);
 }
 
-static void show_blackout(struct sender *s, uint64_t granted)
+/* As far as this side knows: where it had to ask, the guest ran before it was told. */
+static void show_blackout(struct sender *s)
 {
 	uint64_t now = session_now();
 	struct session_progress *shown = session_show(&s->session);
 
-	shown->blackout.commit = (now - granted) / 1000;
+	shown->blackout.commit = (now - s->granted_at) / 1000;
 	shown->blackout.resume = s->resume_ns / 1000;
 	shown->blackout.total = (now - s->session.paused_at) / 1000;
 	shown->progress.elapsed_us = (now - s->session.started) / 1000;
@@ -162,10 +163,10 @@ static void send_done(struct sender *s)
 /* The point of commitment. Before it any failure is returned, after it resolved. */
 static int commit(struct sender *s, struct error *err)
 {
-	uint64_t granted = session_now();
 	struct error lost = {0};
 	int r;
 
+	s->granted_at = session_now();
 	s->session.epoch = s->ready_epoch;
 	r = still_there(s, err);
 	if (!r)
@@ -177,7 +178,7 @@ static int commit(struct sender *s, struct error *err)
 		r = await(s, STREAM_RESUMED, &lost);
 	if (r)
 		return sender_resolve(s, err);
-	show_blackout(s, granted);
+	show_blackout(s);
 	send_done(s);
 	return session_event(&s->session, SW_EV_RESUMED, err);
 }
@@ -258,6 +259,8 @@ int sender_resolve(struct sender *sender, struct error *err)
 
 	while (!r) {
 		event = verdict(sender);
+		if (event == SW_EV_COMMITTED)
+			show_blackout(sender);
 		if (event != SW_EVENTS && !session_event(&sender->session, event, NULL))
 			break;
 		if (atomic_load(&sender->abandoned))

@@ -84,6 +84,7 @@ const struct sandbox_ioctl sandbox_ioctls_pv[] = {
     {SECCOMP_IOCTL_NOTIF_RECV, "what guest code asks for"},
     {SECCOMP_IOCTL_NOTIF_SEND, "its answer"},
     {SECCOMP_IOCTL_NOTIF_ID_VALID, "whether it still waits"},
+    {SECCOMP_IOCTL_NOTIF_ADDFD, "letting the guest's kernel wait for its programs itself"},
     {SECCOMP_IOCTL_NOTIF_SET_FLAGS, "waking the other side on the same processor"},
     {UFFDIO_API, "written pages of a domain"},
     {UFFDIO_REGISTER, "written pages of a domain"},

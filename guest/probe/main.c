@@ -17,6 +17,7 @@ extern uint64_t try_rsp;
 static const struct probe_case *const tables[] = {
     start_cases, kernel_cases, table_cases,  user_cases,   fpu_cases,  fault_cases,
     space_cases, event_cases,  device_cases, escape_cases, shim_cases,
+    gate_cases,
 };
 
 static const struct probe_case *running;

@@ -176,7 +176,8 @@ void context_end(uint64_t id);
 /* A context in a root of its own, to LOAD next: user->regs are set up for CODE. */
 bool program_new(struct program *p, const char *code);
 void user_load(const char *code); /* LOAD, all registers zero but RIP and RSP */
-int64_t enter(uint64_t id);       /* ENTER_USER */
+int64_t hv_gate(uint64_t id);
+int64_t enter(uint64_t id);       /* ENTER_USER, by hypercall or gate */
 int64_t enter_return(uint64_t id, uint64_t value);
 void user_reset(void); /* ends all contexts */
 
@@ -220,7 +221,7 @@ void note(const char *what, uint64_t value); /* "probe: NAME: WHAT VALUE" */
 
 extern const struct probe_case start_cases[], kernel_cases[], table_cases[], user_cases[],
     fpu_cases[], fault_cases[], space_cases[], event_cases[], device_cases[], escape_cases[],
-    shim_cases[];
+    shim_cases[], gate_cases[];
 
 /* heart.c: what tests of moves listen to. */
 void heart_start(uint64_t period_ns); /* also the first timer */

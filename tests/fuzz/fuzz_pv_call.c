@@ -26,8 +26,14 @@ struct pv_host {
 	int unused;
 };
 
+struct pv_gate {
+	int inside; /* place, or -1 */
+	struct pv_context *lent[PV_GATE_PLACES];
+};
+
 struct pv_domain {
 	bool tracked;
+	struct pv_gate *gate;
 	struct pv_context *contexts;
 };
 
@@ -35,7 +41,8 @@ struct pv_context {
 	struct pv_domain *domain;
 	struct pv_context *next;
 	struct segue_pv_regs regs;
-	bool has_registers, kicked;
+	bool has_registers, kicked, lent;
+	bool loose; /* may be running since it was taken back */
 };
 
 static struct {
@@ -46,6 +53,7 @@ static struct {
 
 static struct engine *engine;
 static struct ram *ram;
+static struct pv_gate gate;
 
 static void must(bool holds, const char *what)
 {
@@ -138,6 +146,17 @@ int pv_domain_create(struct pv_host *host, struct pv_domain **ret_domain, struct
 		return -ENOMEM;
 	*ret_domain = domain;
 	return 0;
+}
+
+int pv_domain_create_kernel(struct pv_host *host, struct pv_domain **ret_domain,
+			    struct error *err)
+{
+	int r = pv_domain_create(host, ret_domain, err);
+
+	gate = (struct pv_gate){.inside = -1};
+	if (r == 0)
+		(*ret_domain)->gate = &gate;
+	return r;
 }
 
 void pv_domain_destroy(struct pv_domain *domain)
@@ -233,6 +252,7 @@ void pv_context_destroy(struct pv_context *context)
 
 	if (!context)
 		return;
+	must(!context->lent, "destroys a context that is lent");
 	for (at = &context->domain->contexts; *at != context; at = &(*at)->next)
 		must(*at, "destroys a context twice");
 	*at = context->next;
@@ -331,11 +351,22 @@ static void scribble(void)
 	(void)ram_write(ram, at & ~7ull, &value, sizeof(value));
 }
 
-void pv_context_run(struct pv_context *context, struct pv_stop *ret_stop)
+static void enter_gate(const struct pv_context *context, uint8_t b)
+{
+	struct pv_gate *own = context->domain->gate;
+
+	if (own && own->lent[b % 8])
+		own->inside = b % 8;
+}
+
+static void stop_of(struct pv_context *context, struct pv_stop *ret_stop)
 {
 	uint8_t b = byte();
 
 	must(context->has_registers, "runs a context without registers");
+	must(!context->lent, "runs a context that is lent");
+	must(!context->domain->gate || context->domain->gate->inside < 0,
+	     "runs the kernel's context while it is inside");
 	*ret_stop = (struct pv_stop){.kind = PV_STOP_KICKED};
 	if (!input.left || ++input.steps > STEPS) {
 		pv_vcpu_kick(&((struct pv_engine *)engine)->vcpu);
@@ -358,13 +389,96 @@ void pv_context_run(struct pv_context *context, struct pv_stop *ret_stop)
 		stop_trap(ret_stop, b & 8);
 	else
 		stop_syscall(ret_stop);
+	if (ret_stop->kind != PV_STOP_LOST && b & 0x10)
+		enter_gate(context, b);
 	/* One that blocks is woken in run(). */
 	if ((uint32_t)ret_stop->number == SEGUE_PV_BLOCK)
 		pv_vcpu_kick(&((struct pv_engine *)engine)->vcpu);
 }
 
+void pv_context_run(struct pv_context *context, struct pv_stop *ret_stop)
+{
+	must(!context->loose, "runs a context that it has not collected");
+	stop_of(context, ret_stop);
+}
+
+/* ---- the gate ---- */
+
+bool pv_gate_lend(struct pv_context *kernel, struct pv_context *context, uint64_t name,
+		  uint64_t page)
+{
+	struct pv_context **place = &gate.lent[name % PV_GATE_PLACES];
+
+	must(kernel->domain->gate == &gate && !context->lent && !*place,
+	     "lends what is lent, or to a place that is taken");
+	must(page == SEGUE_PV_DIRECT + PAGE, "lends with another page than the vCPU's");
+	context->lent = true;
+	*place = context;
+	return true;
+}
+
+static void take_back(struct pv_context *context, uint32_t place)
+{
+	must(context->lent && gate.lent[place] == context, "takes back what is not lent");
+	context->lent = false;
+	gate.lent[place] = NULL;
+}
+
+void pv_gate_recall(struct pv_domain *kernel, struct pv_context *context, uint32_t place)
+{
+	must(kernel->gate->inside != (int)place, "recalls a context that runs");
+	take_back(context, place);
+}
+
+const struct pv_gate *pv_domain_gate(const struct pv_domain *kernel)
+{
+	return kernel->gate;
+}
+
+int pv_gate_inside(const struct pv_gate *asked)
+{
+	return asked ? asked->inside : -1;
+}
+
+bool pv_gate_leave(struct pv_domain *kernel, const struct segue_pv_regs *at,
+		   struct pv_context *context, uint32_t place)
+{
+	(void)at;
+	must(kernel->gate->inside == (int)place, "leaves the gate though nobody is inside");
+	take_back(context, place);
+	kernel->gate->inside = -1;
+	context->loose = byte() & 1;
+	return context->loose;
+}
+
+void pv_gate_clear(struct pv_domain *kernel)
+{
+	kernel->gate->inside = -1;
+}
+
+void pv_context_collect(struct pv_context *context, struct pv_stop *ret_stop)
+{
+	must(context->loose, "collects a context that is stopped");
+	context->loose = false;
+	stop_of(context, ret_stop);
+}
+
+/* Anything: what the registers say there is the guest's word. */
+enum pv_gate_place pv_gate_place(uint64_t rip)
+{
+	return (enum pv_gate_place)(rip >> 12 & 7) <= PV_GATE_DONE
+		   ? (enum pv_gate_place)(rip >> 12 & 7)
+		   : PV_GATE_OUTSIDE;
+}
+
+uint64_t pv_gate_asked(const struct pv_gate *asked)
+{
+	return (uint64_t)asked->inside;
+}
+
 void pv_context_return(struct pv_context *context, int64_t value)
 {
+	must(!context->lent && !context->loose, "answers a context that is lent");
 	context->regs.rax = (uint64_t)value;
 }
 
@@ -372,6 +486,7 @@ int pv_context_get(struct pv_context *context, struct segue_pv_regs *regs, void 
 		   size_t *len, struct error *err)
 {
 	(void)err;
+	must(!context->lent && !context->loose, "reads a context that is lent");
 	if (byte() == 0xff)
 		return -EIO;
 	*regs = context->regs;
@@ -391,6 +506,7 @@ int pv_context_set(struct pv_context *context, const struct segue_pv_regs *regs,
 	uint8_t b = byte();
 
 	(void)err;
+	must(!context->lent && !context->loose, "sets a context that is lent");
 	must(!xsave || len == pv_host_xsave_size(NULL), "sets state of another size");
 	if (b >= 0xfe)
 		return b == 0xff ? -EIO : -EINVAL;

@@ -18,6 +18,10 @@ class PackageError(Exception):
     pass
 
 
+def tell(_):
+    """Replaced by who wants a person to hear of what takes time."""
+
+
 def cache_dir(*below):
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     path = os.path.join(base, "segue", *below)
@@ -45,6 +49,7 @@ def _remembered(function):
                 return answer
         except (OSError, ValueError):
             pass
+        tell(f"asking apt about {package}")
         answer = function(package)
         partial = f"{path}.{os.getpid()}"
         with open(partial, "w", encoding="ascii") as file:
@@ -116,6 +121,7 @@ def unpacked(package):
 
 
 def _fetch(package, keep, target):
+    tell(f"fetching {package}")
     options = ["-o", "APT::Sandbox::User=root"] if os.getuid() == 0 else []
     with tempfile.TemporaryDirectory(dir=keep, prefix=".fetch-") as work:
         _output("apt-get", "-q", *options, "download", package, cwd=work)

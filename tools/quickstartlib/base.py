@@ -27,6 +27,12 @@ class Progress(guest_kernel.Progress):
     def elapsed(self):
         return time.monotonic() - self.begun
 
+    def now_and_then(self, text):
+        """Of many short steps only some, so that a person sees it go on."""
+        if time.monotonic() - self.reported >= guest_kernel.REPORT_EVERY:
+            self.reported = time.monotonic()
+            self.say(f"  {text}")
+
 
 def program(name):
     """A program that watches from inside a guest, or from another host."""

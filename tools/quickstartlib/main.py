@@ -84,6 +84,7 @@ def prepared(options, progress, work):
     """Everything there but the hosts: the site, what the guest is made of, and why so."""
     if not options.no_install:
         prepare.install(progress, "--build", "--guest", *(["--lab"] if options.lab else []))
+    prepare.fetch(progress)
     if not options.no_build:
         prepare.build(progress)
     kind, engine, why = choose(options)

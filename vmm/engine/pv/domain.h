@@ -58,6 +58,9 @@ bool pv_host_tracking_available(const struct pv_host *host);
  * descriptors or memory for another: the guest should be told so, it can go on.
  */
 int pv_domain_create(struct pv_host *host, struct pv_domain **ret_domain, struct error *err);
+/* The same for a guest's kernel: with the gate. One at a time. */
+int pv_domain_create_kernel(struct pv_host *host, struct pv_domain **ret_domain,
+			    struct error *err);
 /* Its contexts go with it. */
 void pv_domain_destroy(struct pv_domain *domain); /* NULL is fine */
 
@@ -161,6 +164,51 @@ int pv_context_get(struct pv_context *context, struct segue_pv_regs *regs, void 
  */
 int pv_context_set(struct pv_context *context, const struct segue_pv_regs *regs,
 		   const void *xsave, size_t len, struct error *err);
+
+/* ---- the gate: SEGUE_PV_GATE of guest/abi.h, below the domain's contexts ---- */
+
+/*
+ * A user context in a system call can be lent to the kernel's context, under the guest's name
+ * for it: from then on kernel mode answers it and receives its next call by itself, by way of
+ * the vCPU's page at va PAGE. Nothing but pv_gate_*() may be done with a context that is lent.
+ * KERNEL must be in a system call itself. False: not this one, or not now.
+ * Names that are equal in the lowest bits (PV_GATE_PLACES) take each other's place: the former
+ * one must have been recalled.
+ */
+#define PV_GATE_PLACES 128u
+bool pv_gate_lend(struct pv_context *kernel, struct pv_context *context, uint64_t name,
+		  uint64_t page);
+/* It is the caller's again, in a system call that kernel mode has been told of. KERNEL's
+ * context is stopped, and not inside with it. */
+void pv_gate_recall(struct pv_domain *kernel, struct pv_context *context, uint32_t place);
+
+struct pv_gate;
+/* NULL: a user's domain. Valid as long as the host, whatever becomes of the domain. */
+const struct pv_gate *pv_domain_gate(const struct pv_domain *kernel);
+/* The place whose context kernel mode has let run, or -1; any thread. With the event pending
+ * before this is asked, either it says so or kernel mode sees the event before it waits. */
+int pv_gate_inside(const struct pv_gate *gate);
+/*
+ * KERNEL's context has been stopped inside, AT its registers, with CONTEXT: takes that back as it
+ * is. True: it has got its answer and may be running, pv_context_collect() must follow; false:
+ * it will with its next run.
+ */
+bool pv_gate_leave(struct pv_domain *kernel, const struct segue_pv_regs *at,
+		   struct pv_context *context, uint32_t place);
+void pv_gate_clear(struct pv_domain *kernel); /* kernel mode said nonsense: nobody is inside */
+/* Brings a context that may be running to a stop, as pv_context_run() would tell it. */
+void pv_context_collect(struct pv_context *context, struct pv_stop *ret_stop);
+
+/* Where kernel mode's RIP is. */
+enum pv_gate_place {
+	PV_GATE_OUTSIDE,
+	PV_GATE_CALLING, /* at its first instructions: as good as at SEGUE_PV_GATE */
+	PV_GATE_BEGUN,   /* anywhere else; not inside: as good as there with pv_gate_asked() */
+	PV_GATE_CALLED,  /* behind its hypercall, all but returned */
+	PV_GATE_DONE,    /* done with reason SYSCALL, all but returned */
+};
+enum pv_gate_place pv_gate_place(uint64_t rip);
+uint64_t pv_gate_asked(const struct pv_gate *gate);
 
 /* Bytes of a context's XSAVE image on this host. */
 size_t pv_host_xsave_size(const struct pv_host *host);

@@ -172,6 +172,8 @@ static void link_context(struct pv_context *context)
 	pthread_mutex_lock(&domain->host->lock);
 	context->next = domain->contexts;
 	domain->contexts = context;
+	if (domain->gate)
+		domain->host->gatekeeper = context;
 	pthread_mutex_unlock(&domain->host->lock);
 }
 
@@ -272,6 +274,8 @@ void pv_context_end(struct pv_context *context, bool reuse)
 	for (at = &domain->contexts; *at != context; at = &(*at)->next)
 		;
 	*at = context->next;
+	if (domain->host->gatekeeper == context)
+		domain->host->gatekeeper = NULL;
 	pthread_mutex_unlock(&domain->host->lock);
 	close(context->pidfd);
 	if (reuse) {

@@ -62,8 +62,11 @@ struct pv_host {
 	int bound_cpu;     /* -1: not at the moment */
 	uint64_t bound_ns;
 
+	uint64_t serial;   /* of the last domain made */
+
 	/* under .lock */
 	pthread_mutex_t lock;
+	struct pv_context *gatekeeper; /* the kernel's thread, where it has a gate */
 	struct pv_domain *domains; /* all, spares too */
 	struct pv_watched *watched;
 	struct pv_slots watch_slots;
@@ -110,6 +113,7 @@ struct pv_context {
 
 	/* any thread */
 	atomic_bool kicked, running, dead;
+	atomic_bool signalled; /* by SIGUSR2, and has not stopped for it yet */
 	atomic_uint_fast64_t kicked_ms;
 };
 
@@ -134,6 +138,11 @@ struct pv_domain {
 	int pagemap, userfaultfd;
 	bool userfaultfd_ready, tracked;
 	uint32_t orders_slot, watch;
+	uint64_t serial;         /* no other domain of the host ever has it */
+	struct pv_gate *gate;    /* of a kernel's; else NULL */
+	bool gate_open;          /* contexts are lent */
+	uint32_t gate_slot;      /* of the file, as a context's .slot */
+	uint64_t *gate_given;    /* serials of the domains whose listener a slot's descriptor is */
 	/* Filling in orders, and the exchange that has them carried out: the vCPU's thread may
 	 * make a context while the migration's changes mappings. */
 	pthread_mutex_t mapper_lock;
@@ -151,7 +160,8 @@ struct pv_domain {
 int pv_zygote_start(struct pv_host *host, int ram_fd, struct error *err);
 void pv_zygote_end(struct pv_host *host); /* with all that comes from it */
 /* RET_FDS: 4, -1 where there is none. */
-int pv_zygote_ask(struct pv_host *host, uint64_t orders, int *ret_fds, struct error *err);
+int pv_zygote_ask(struct pv_host *host, uint64_t orders, bool kernel, int *ret_fds,
+		  struct error *err);
 
 /* ---- domains ---- */
 
@@ -224,8 +234,15 @@ void pv_context_end(struct pv_context *context, bool reuse);
 int pv_context_file(struct pv_context *context, const struct seccomp_notif *notif);
 /* The domain's context with that pid, or NULL. */
 struct pv_context *pv_context_find(struct pv_domain *domain, uint32_t pid);
+/* Has it interrupted, unless that is under way; any thread. -EIO: it has ended. */
+int pv_context_signal(struct pv_context *context);
 /* Gets it to the shim's stop if it is in a system call; bounded. */
 int pv_context_park(struct pv_context *context, int ms);
+
+/* ---- the gate ---- */
+
+/* KERNEL is new, nothing runs there yet. Closed, the gate makes hypercalls. */
+int pv_gate_make(struct pv_domain *kernel);
 
 /* ---- frames ---- */
 

@@ -56,12 +56,12 @@ static int meet(struct pv_domain *domain)
 	return pv_watch_add(domain->host, domain->template_pidfd, domain, NULL, &domain->watch);
 }
 
-static int ask(struct pv_domain *domain, struct error *err)
+static int ask(struct pv_domain *domain, bool kernel, struct error *err)
 {
 	int fds[4], r;
 
-	r = pv_zygote_ask(domain->host, (uint64_t)domain->orders_slot * PV_ORDERS_SIZE, fds,
-			  err);
+	r = pv_zygote_ask(domain->host, (uint64_t)domain->orders_slot * PV_ORDERS_SIZE, kernel,
+			  fds, err);
 	if (r < 0)
 		return r;
 	domain->listener = fds[0];
@@ -94,6 +94,7 @@ static void release(struct pv_domain *domain)
 	if (domain->orders_slot != PV_NO_SLOT)
 		pv_slots_give(&host->orders, domain->orders_slot);
 	pv_slots_done(&domain->indices);
+	free(domain->gate_given);
 	pthread_mutex_destroy(&domain->mapper_lock);
 	free(domain);
 }
@@ -110,11 +111,13 @@ static struct pv_domain *new_domain(struct pv_host *host)
 	domain->indices.max = PV_CONTEXTS;
 	domain->watch = domain->orders_slot = PV_NO_SLOT;
 	domain->mapper_cpu = -1;
+	domain->serial = ++host->serial;
 	pthread_mutex_init(&domain->mapper_lock, NULL);
 	return domain;
 }
 
-static int make_domain(struct pv_host *host, struct pv_domain **ret_domain, struct error *err)
+static int make_domain(struct pv_host *host, bool kernel, struct pv_domain **ret_domain,
+		       struct error *err)
 {
 	struct pv_domain *domain = new_domain(host);
 	int r;
@@ -128,7 +131,7 @@ static int make_domain(struct pv_host *host, struct pv_domain **ret_domain, stru
 		domain->orders =
 		    (struct pv_order *)(void *)(host->areas +
 						(size_t)domain->orders_slot * PV_ORDERS_SIZE);
-		r = ask(domain, err);
+		r = ask(domain, kernel, err);
 	}
 	if (r < 0) {
 		/* Without its listeners' other ends, what there is of it ends itself. */
@@ -156,7 +159,25 @@ int pv_domain_create(struct pv_host *host, struct pv_domain **ret_domain, struct
 		}
 		pv_domain_end(domain);
 	}
-	return make_domain(host, ret_domain, err);
+	return make_domain(host, false, ret_domain, err);
+}
+
+/* None that others used before, and none for others after: it gets descriptors of its own. */
+int pv_domain_create_kernel(struct pv_host *host, struct pv_domain **ret_domain,
+			    struct error *err)
+{
+	struct pv_domain *domain;
+	int r = make_domain(host, true, &domain, err);
+
+	if (r < 0)
+		return r;
+	r = pv_gate_make(domain);
+	if (r < 0) {
+		pv_domain_end(domain);
+		return error_system(err, r, "pv: the gate of a guest's kernel");
+	}
+	*ret_domain = domain;
+	return 0;
 }
 
 /* ---- end ---- */
@@ -189,6 +210,9 @@ void pv_domain_end(struct pv_domain *domain)
 	bool clean = !pv_mapper_call(domain, SYS_munmap, PV_AREAS,
 				     (uint64_t)PV_CONTEXTS * PV_AREA_SIZE, 0, 0, 0, 0);
 
+	if (domain->gate && pv_mapper_call(domain, SYS_munmap, PV_GATE_BLOCK, PV_AREA_SIZE, 0,
+					   0, 0, 0))
+		clean = false;
 	pv_watch_remove(host, domain->template_pidfd, domain->watch);
 	pv_domain_kill(domain);
 	if (!clean)
@@ -197,6 +221,8 @@ void pv_domain_end(struct pv_domain *domain)
 		pv_context_end(domain->contexts, clean);
 	if (!clean)
 		domain->orders_slot = PV_NO_SLOT;
+	else if (domain->gate)
+		pv_slots_give(&host->frames, domain->gate_slot);
 	unlink_domain(host, domain);
 	release(domain);
 }
@@ -224,7 +250,7 @@ void pv_domain_destroy(struct pv_domain *domain)
 	if (!domain)
 		return;
 	host = domain->host;
-	if (host->n_spares >= PV_SPARES_MAX || !reset(domain)) {
+	if (domain->gate || host->n_spares >= PV_SPARES_MAX || !reset(domain)) {
 		pv_domain_end(domain);
 		return;
 	}

@@ -33,6 +33,8 @@ static int file_stop(struct pv_context *context, const struct seccomp_notif *not
 	context->state = PV_PARKED;
 	context->id = notif->id;
 	context->signal = (int)a[0];
+	if (context->signal == SIGUSR2)
+		atomic_store(&context->signalled, false);
 	if (!pv_frame_inside(context, a[1])) {
 		pv_context_kill(context);
 		return -EIO;
@@ -80,6 +82,13 @@ static int next_of(struct pv_context *context, uint64_t until)
 	}
 }
 
+int pv_context_signal(struct pv_context *context)
+{
+	if (atomic_exchange(&context->signalled, true))
+		return 0;
+	return syscall(SYS_pidfd_send_signal, context->pidfd, SIGUSR2, NULL, 0) < 0 ? -EIO : 0;
+}
+
 int pv_context_park(struct pv_context *context, int ms)
 {
 	uint64_t until = pv_now_ms() + (uint64_t)ms;
@@ -87,7 +96,7 @@ int pv_context_park(struct pv_context *context, int ms)
 
 	if (context->state == PV_PARKED)
 		return atomic_load(&context->dead) ? -EIO : 0;
-	if (syscall(SYS_pidfd_send_signal, context->pidfd, SIGUSR2, NULL, 0) < 0)
+	if (pv_context_signal(context) < 0)
 		return -EIO;
 	while (!r && context->state != PV_PARKED)
 		r = next_of(context, until);
@@ -98,18 +107,24 @@ int pv_context_park(struct pv_context *context, int ms)
 
 /* ---- going on ---- */
 
+/*
+ * A context whose wait a signal has ended makes its call again, even if the answer came before
+ * it got to look: then the call would be made twice. So none is answered that a signal is on
+ * its way to; that one is awaited, and the answer goes with the frame.
+ */
 static int resume_call(struct pv_context *context)
 {
 	int64_t value =
 	    context->has_value ? context->value : (int64_t)(uint32_t)context->call.nr;
 	int r;
 
-	if (value <= ERESTART_FIRST && value >= ERESTART_LAST)
+	if ((value <= ERESTART_FIRST && value >= ERESTART_LAST) ||
+	    atomic_load(&context->signalled))
 		return pv_context_park(context, PV_BOUND_MS);
 	r = pv_listener_answer(context->domain->listener, context->id, value);
 	if (!r)
 		context->state = PV_RUNNING;
-	/* Else a signal was faster: it is on its way to the shim's stop, with value due. */
+	/* Something else ended its wait: it comes to the shim's stop with value due, or ends. */
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -185,13 +200,30 @@ static int tell(struct pv_context *context, struct pv_stop *stop)
 	return 0;
 }
 
+/*
+ * Nobody signals it while it is answered: a kick only notes itself before .running, and what
+ * it noted is seen after. In this order, and the other way round in kick().
+ */
+static int go_on(struct pv_context *context)
+{
+	int r;
+
+	atomic_store(&context->running, false);
+	r = resume(context);
+	atomic_store(&context->running, true);
+	if (r || !atomic_load(&context->kicked))
+		return r;
+	pv_watch_kicked(context->domain->host);
+	return pv_context_signal(context);
+}
+
 static int run(struct pv_context *context, struct pv_stop *stop)
 {
 	int r;
 
 	pv_place(context->domain->host, context->pid, &context->cpu);
 	do {
-		r = resume(context);
+		r = go_on(context);
 		if (!r)
 			r = next_of(context, 0);
 		if (!r)
@@ -210,10 +242,43 @@ void pv_context_run(struct pv_context *context, struct pv_stop *ret_stop)
 		return;
 	if (atomic_load(&context->domain->host->runner) != pv_this_thread())
 		atomic_store(&context->domain->host->runner, pv_this_thread());
-	/* In this order, and the other way round in kick(): one of both sees the other. */
-	atomic_store(&context->running, true);
-	r = take_kick(context, ret_stop) ? 0 : run(context, ret_stop);
+	r = run(context, ret_stop);
 	atomic_store(&context->running, false);
+	if (r < 0) {
+		pv_context_kill(context);
+		*ret_stop = (struct pv_stop){.kind = PV_STOP_LOST};
+	}
+}
+
+/* What it has already stopped for is told; else it is stopped. */
+static int collect(struct pv_context *context, struct pv_stop *stop)
+{
+	int r;
+
+	if (context->state == PV_RUNNING) {
+		atomic_store(&context->kicked_ms, pv_now_ms());
+		atomic_store(&context->kicked, true);
+		pv_watch_kicked(context->domain->host);
+		r = pv_context_signal(context);
+		if (!r)
+			r = next_of(context, 0);
+		if (r < 0)
+			return r;
+	}
+	r = tell(context, stop);
+	return r == 1 ? run(context, stop) : r;
+}
+
+void pv_context_collect(struct pv_context *context, struct pv_stop *ret_stop)
+{
+	int r = -EIO;
+
+	*ret_stop = (struct pv_stop){.kind = PV_STOP_LOST};
+	if (!atomic_load(&context->dead)) {
+		atomic_store(&context->running, true);
+		r = collect(context, ret_stop);
+		atomic_store(&context->running, false);
+	}
 	if (r < 0) {
 		pv_context_kill(context);
 		*ret_stop = (struct pv_stop){.kind = PV_STOP_LOST};
@@ -234,6 +299,6 @@ void pv_context_kick(struct pv_context *context)
 		     pv_now_ms()); /* before: what overdue() reads is new */
 	if (atomic_exchange(&context->kicked, true) || !atomic_load(&context->running))
 		return;
-	syscall(SYS_pidfd_send_signal, context->pidfd, SIGUSR2, NULL, 0);
+	(void)pv_context_signal(context);
 	pv_watch_kicked(context->domain->host);
 }

@@ -137,6 +137,9 @@ static void on_end(struct pv_host *host, uint64_t name)
 	else
 		atomic_store(&domain->dead, true);
 	interrupt_wait(&domain->wait, watched->context);
+	/* Or the kernel's own thread waits for it. */
+	if (host->gatekeeper && pv_gate_inside(host->gatekeeper->domain->gate) >= 0)
+		pv_context_kick(host->gatekeeper);
 	if (!watched->context)
 		interrupt_wait(&domain->mapper_wait, NULL);
 }

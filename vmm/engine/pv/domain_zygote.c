@@ -132,7 +132,7 @@ static int make_shim(struct error *err)
 
 	if (fd < 0)
 		return error_system(err, -errno, "pv: memfd");
-	if (len > PV_SHIM_MAX || ftruncate(fd, PV_SHIM_MAX) < 0 ||
+	if (pv_shim_address(shim_gate) != SEGUE_PV_GATE || len > PV_SHIM_MAX || ftruncate(fd, PV_SHIM_MAX) < 0 ||
 	    write(fd, __start_pvshim, len) != (ssize_t)len ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)) {
 		close(fd);
@@ -266,11 +266,13 @@ static int hear(struct pv_host *host, struct pv_zygote_reply *reply, int *ret_fd
 	return message.msg_flags & MSG_CTRUNC ? -EMFILE : 0;
 }
 
-int pv_zygote_ask(struct pv_host *host, uint64_t orders, int *ret_fds, struct error *err)
+int pv_zygote_ask(struct pv_host *host, uint64_t orders, bool kernel, int *ret_fds,
+		  struct error *err)
 {
 	const struct pv_zygote_request request = {
 	    .orders = orders,
 	    .tracking = host->tracking,
+	    .kernel = kernel,
 	};
 	struct pv_zygote_reply reply = {.orders = ~0ull};
 	int r = 0;

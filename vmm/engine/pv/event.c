@@ -56,9 +56,11 @@ static void stop_running(struct pv_engine *e)
 		pthread_cond_signal(&e->run.cond);
 }
 
+/* Kernel mode with events masked may have entered user mode by the gate. */
 static bool wanted(struct pv_engine *e)
 {
-	return e->run.at != PV_IN_KERNEL || !pv_masked(e);
+	return e->run.at != PV_IN_KERNEL || !pv_masked(e) ||
+	       pv_gate_inside(atomic_load(&e->gate)) >= 0;
 }
 
 void pv_raise(struct pv_engine *e, unsigned line)

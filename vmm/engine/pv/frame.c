@@ -49,6 +49,20 @@ static int stack_write(struct pv_engine *e, uint64_t va, const void *from, size_
 	return 0;
 }
 
+int pv_stack_read(struct pv_engine *e, uint64_t va, uint64_t *ret_word)
+{
+	const uint64_t *word;
+	uint64_t gpa;
+
+	if (va % sizeof(*word) || !translate(e, va, &gpa))
+		return -EFAULT;
+	word = ram_at(e->ram, gpa, sizeof(*word));
+	if (!word)
+		return -EFAULT;
+	*ret_word = __atomic_load_n(word, __ATOMIC_RELAXED);
+	return 0;
+}
+
 static void no_way(struct pv_engine *e, const struct pv_stop *stop,
 		   const struct segue_pv_trap *trap, const char *why)
 {
@@ -90,6 +104,8 @@ void pv_interrupt(struct pv_engine *e, const struct pv_stop *stop,
 	if (trap)
 		frame.trap = *trap;
 	r = pv_context_get(e->kernel.context, &frame.regs, NULL, NULL, NULL);
+	if (r == 0)
+		r = pv_gate_registers(e, &frame.regs);
 	if (r == 0)
 		r = enter(e, &frame, entry);
 	if (r == -EFAULT)

@@ -21,7 +21,7 @@ static int direct_map(struct pv_engine *e, struct error *err)
 static int build(struct pv_engine *e, struct error *err)
 {
 	struct pv_kernel *k = &e->kernel;
-	int r = pv_domain_create(e->host, &k->domain, err);
+	int r = pv_domain_create_kernel(e->host, &k->domain, err);
 
 	if (r == 0)
 		r = direct_map(e, err);
@@ -35,6 +35,8 @@ static int build(struct pv_engine *e, struct error *err)
 		r = pv_dirty_join_kernel(e, err);
 	if (r == 0)
 		r = pv_context_create(k->domain, &k->context, err);
+	if (r == 0)
+		atomic_store(&e->gate, pv_domain_gate(k->domain));
 	return r < 0 ? error_system(err, r, "the guest kernel's process") : 0;
 }
 
@@ -157,6 +159,8 @@ void pv_kernel_step(struct pv_engine *e)
 	}
 	pv_context_run(k->context, &stop);
 	pv_run_end(e);
+	if (pv_gate_stopped(e, &stop))
+		return;
 	k->in_call = stop.kind == PV_STOP_SYSCALL;
 	on_stop[stop.kind](e, &stop);
 }

@@ -164,6 +164,7 @@ struct pv_engine {
 	bool track_forced;     /* and by nothing else */
 	struct pv_promise promise;
 
+	_Atomic(const struct pv_gate *) gate; /* of the kernel's domain, or an earlier one's */
 	_Atomic(struct segue_pv_vcpu *) page; /* of the guest; NULL before the first boot */
 	atomic_bool fetch;     /* a save is near: pv_users_fetch() is wanted */
 
@@ -181,6 +182,7 @@ struct pv_engine {
 	unsigned fds_max;      /* descriptors that domains and contexts may take */
 	struct pv_user *users[PV_BUCKETS];
 	unsigned n_users;
+	struct pv_user *lent[PV_GATE_PLACES]; /* to kernel mode: gate.c */
 	uint8_t *scratch;      /* xsave_host bytes */
 
 	pthread_mutex_t shadow_lock;
@@ -249,6 +251,8 @@ bool pv_print_next(struct pv_engine *e);
 /* frame.c: interrupts kernel mode where it is. TRAP NULL: an event. */
 void pv_interrupt(struct pv_engine *e, const struct pv_stop *stop,
 		  const struct segue_pv_trap *trap);
+/* The word at VA of the kernel's stack. -EFAULT. */
+int pv_stack_read(struct pv_engine *e, uint64_t va, uint64_t *ret_word);
 
 /* space.c: roots and contexts. */
 struct pv_user *pv_user_find(const struct pv_engine *e, uint64_t id);
@@ -278,6 +282,19 @@ int pv_registers_get(struct pv_engine *e, struct pv_context *context,
 int64_t pv_call_enter_user(struct pv_engine *e, const uint64_t *args);
 int64_t pv_call_get_user(struct pv_engine *e, const uint64_t *args);
 void pv_user_step(struct pv_engine *e);
+void pv_user_acted(struct pv_engine *e); /* what it asked for with its entry is done */
+/* Kernel mode is at PV_AT_USER, and what it entered may still run: stops it, and tells why. */
+void pv_user_collect(struct pv_engine *e);
+
+/* gate.c */
+/* USER has just been told of, in a system call: kernel mode may enter it by itself. */
+void pv_gate_lend_user(struct pv_engine *e, struct pv_user *user);
+/* To be called before anything is done with its context; does nothing if it is not lent. */
+void pv_gate_recall_user(struct pv_engine *e, struct pv_user *user);
+/* Kernel mode's context has stopped: whether it was inside, and that has been dealt with. */
+bool pv_gate_stopped(struct pv_engine *e, const struct pv_stop *stop);
+/* Makes registers of kernel mode, not inside, ones that mean the same on every host. -EFAULT. */
+int pv_gate_registers(struct pv_engine *e, struct segue_pv_regs *regs);
 
 /* fault.c */
 enum pv_fault_verdict { PV_FAULT_DONE, PV_FAULT_GUEST, PV_FAULT_STUCK };

@@ -46,6 +46,7 @@ int pv_user_fetch(struct pv_engine *e, struct pv_user *user)
 {
 	int r;
 
+	pv_gate_recall_user(e, user);
 	if (user->here)
 		return 0;
 	if (user->at == PV_USER_FRESH || user->at == PV_USER_LOST)

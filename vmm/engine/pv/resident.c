@@ -45,6 +45,7 @@ static void forget(struct pv_engine *e, struct pv_user *user)
 
 void pv_user_gone(struct pv_engine *e, struct pv_user *user)
 {
+	pv_gate_recall_user(e, user);
 	pv_context_destroy(user->context);
 	forget(e, user);
 }
@@ -68,8 +69,10 @@ void pv_space_discard(struct pv_engine *e, struct pv_space *space)
 {
 	if (!space->domain)
 		return;
-	for (struct pv_user *user = space->users; user; user = user->sibling)
+	for (struct pv_user *user = space->users; user; user = user->sibling) {
+		pv_gate_recall_user(e, user);
 		forget(e, user);
+	}
 	shadow_drop(e, space);
 	unlink_space(e, space);
 	e->n_domains--;

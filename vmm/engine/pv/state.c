@@ -78,6 +78,8 @@ static int kernel_put(struct pv_engine *e, struct saving *s)
 	if (!s->xsave)
 		return -ENOMEM;
 	r = pv_registers_get(e, k->context, &s->regs, s->xsave);
+	if (r == 0)
+		r = pv_gate_registers(e, &s->regs);
 	/* One that has ended needs none. */
 	if (r < 0)
 		return k->at >= PV_AT_OFF ? 0 : r;

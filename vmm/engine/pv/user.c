@@ -59,6 +59,12 @@ static int (*const acts[])(struct pv_engine *e, struct pv_user *user) = {
 	[SEGUE_PV_LOAD] = act_load,
 };
 
+void pv_user_acted(struct pv_engine *e)
+{
+	asked(e)->action = SEGUE_PV_CONTINUE;
+	told(e, AT(action), AT(has_xsave));
+}
+
 int64_t pv_call_enter_user(struct pv_engine *e, const uint64_t *args)
 {
 	struct pv_user *user = pv_user_find(e, args[0]);
@@ -67,13 +73,12 @@ int64_t pv_call_enter_user(struct pv_engine *e, const uint64_t *args)
 
 	if (!user || action >= sizeof(acts) / sizeof(acts[0]))
 		return -EINVAL;
+	pv_gate_recall_user(e, user);
 	r = acts[action](e, user);
 	if (r < 0)
 		return r;
-	if (action != SEGUE_PV_CONTINUE) {
-		asked(e)->action = SEGUE_PV_CONTINUE;
-		told(e, AT(action), AT(has_xsave));
-	}
+	if (action != SEGUE_PV_CONTINUE)
+		pv_user_acted(e);
 	e->kernel.user = user;
 	e->kernel.at = PV_AT_USER;
 	return 0;
@@ -114,7 +119,10 @@ static void tell_lost(struct pv_engine *e)
 
 static void on_call(struct pv_engine *e, const struct pv_stop *stop)
 {
-	tell_call(e, e->kernel.user, stop);
+	struct pv_user *user = e->kernel.user;
+
+	tell_call(e, user, stop);
+	pv_gate_lend_user(e, user);
 }
 
 static void on_trap(struct pv_engine *e, const struct pv_stop *stop)
@@ -184,6 +192,15 @@ void pv_user_step(struct pv_engine *e)
 	pv_context_run(user->context, &stop);
 	pv_run_end(e);
 	on_stop[stop.kind](e, &stop);
+}
+
+void pv_user_collect(struct pv_engine *e)
+{
+	struct pv_stop stop;
+
+	pv_context_collect(e->kernel.user->context, &stop);
+	if (e->kernel.at == PV_AT_USER)
+		on_stop[stop.kind](e, &stop);
 }
 
 int64_t pv_call_get_user(struct pv_engine *e, const uint64_t *args)

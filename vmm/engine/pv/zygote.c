@@ -86,24 +86,76 @@ INLINE void put(struct sock_filter *filter, unsigned *n, struct sock_filter stat
 }
 #define PUT(...) put(filter, &n, (struct sock_filter)__VA_ARGS__)
 
-/* Template and contexts: everything is the monitor's, but for the return from the handler. */
-INLINE unsigned guest_filter(struct sock_filter *filter)
-{
-	uint64_t ip = (uint64_t)(uintptr_t)shim_sigreturn_ip;
-	unsigned n = 0;
+/*
+ * A rule that allows one system call from one place, with arguments that it names; what
+ * matches none of it goes on behind.
+ */
+struct rule {
+	struct sock_filter *filter;
+	unsigned n, begin;
+};
+#define NOT_HERE 255 /* of a jump: to the rule's end, once that is known */
 
-	PUT(LOAD(nr));
-	PUT(EQUAL(__NR_rt_sigreturn, 7));
-	PUT(LOAD(arch));
-	PUT(EQUAL(AUDIT_ARCH_X86_64, 5));
-	PUT(LOAD(instruction_pointer));
-	PUT(EQUAL((uint32_t)ip, 3));
-	PUT(BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		     offsetof(struct seccomp_data, instruction_pointer) + 4));
-	PUT(EQUAL((uint32_t)(ip >> 32), 1));
-	PUT(ANSWER(SECCOMP_RET_ALLOW));
-	PUT(ANSWER(SECCOMP_RET_USER_NOTIF));
-	return n;
+INLINE void expect(struct rule *rule, unsigned offset, uint32_t value)
+{
+	put(rule->filter, &rule->n,
+	    (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
+	put(rule->filter, &rule->n, (struct sock_filter)EQUAL(value, NOT_HERE));
+}
+
+INLINE void expect_long(struct rule *rule, unsigned offset, uint64_t value)
+{
+	expect(rule, offset, (uint32_t)value);
+	expect(rule, offset + 4, (uint32_t)(value >> 32));
+}
+
+INLINE void rule_begin(struct rule *rule, uint32_t nr, const unsigned char *behind)
+{
+	rule->begin = rule->n;
+	expect(rule, offsetof(struct seccomp_data, nr), nr);
+	expect(rule, offsetof(struct seccomp_data, arch), AUDIT_ARCH_X86_64);
+	expect_long(rule, offsetof(struct seccomp_data, instruction_pointer),
+		    (uint64_t)(uintptr_t)behind);
+}
+
+INLINE void rule_end(struct rule *rule)
+{
+	put(rule->filter, &rule->n, (struct sock_filter)ANSWER(SECCOMP_RET_ALLOW));
+	for (unsigned i = rule->begin; i < rule->n; i++)
+		if (rule->filter[i].jf == NOT_HERE)
+			rule->filter[i].jf = (uint8_t)(rule->n - i - 1);
+}
+#define ARGUMENT(i) (unsigned)(offsetof(struct seccomp_data, args) + 8 * (i))
+
+/* Kernel mode's gate: the answer's two words, and two operations on copies of listeners. */
+INLINE void gate_rules(struct rule *rule, uint64_t orders)
+{
+	rule_begin(rule, __NR_ioctl, shim_gate_send_ip);
+	expect(rule, ARGUMENT(1), PV_GATE_SEND);
+	expect_long(rule, ARGUMENT(2), PV_GATE_ANSWER);
+	rule_end(rule);
+	rule_begin(rule, __NR_ioctl, shim_gate_recv_ip);
+	expect(rule, ARGUMENT(1), PV_GATE_RECV);
+	expect_long(rule, ARGUMENT(2), PV_GATE_BLOCK + PV_GATE_NOTIF);
+	rule_end(rule);
+	rule_begin(rule, __NR_pwrite64, shim_gate_write_ip);
+	expect(rule, ARGUMENT(0), PV_FD_AREAS);
+	expect_long(rule, ARGUMENT(2), PV_ANSWER_LEN);
+	expect_long(rule, ARGUMENT(3), orders + PV_ORDERS_SIZE - PV_ANSWER_ROOM);
+	rule_end(rule);
+}
+
+/* Template and contexts: everything is the monitor's, but for the return from the handler. */
+INLINE unsigned guest_filter(struct sock_filter *filter, const struct pv_zygote_request *request)
+{
+	struct rule rule = {.filter = filter};
+
+	if (request->kernel)
+		gate_rules(&rule, request->orders);
+	rule_begin(&rule, __NR_rt_sigreturn, shim_sigreturn_ip);
+	rule_end(&rule);
+	put(filter, &rule.n, (struct sock_filter)ANSWER(SECCOMP_RET_USER_NOTIF));
+	return rule.n;
 }
 
 /* The mapper: what it has orders for, and telling of itself before the first. */
@@ -127,7 +179,7 @@ INLINE unsigned mapper_filter(struct sock_filter *filter)
 	PUT(ANSWER(SECCOMP_RET_ALLOW));
 	return n;
 }
-#define FILTER_MAX 16
+#define FILTER_MAX 80
 
 /* ---- a domain's first instants ---- */
 
@@ -235,7 +287,7 @@ SHIM_CODE static void domain_main(const struct pv_zygote_request *request, long 
 			(void *)(PV_STACK + PV_STACK_SIZE / 2), mapper_main, (void *)&birth);
 	if (r < 0)
 		fail(request->orders, r);
-	program.len = (unsigned short)guest_filter(filter);
+	program.len = (unsigned short)guest_filter(filter, request);
 	((void (*)(void *, volatile long *))(uintptr_t)shim_template_start)(&program,
 									    &birth.listener);
 }

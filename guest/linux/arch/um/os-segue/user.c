@@ -102,6 +102,24 @@ static void set_load(struct segue_pv_user *user, struct uml_pt_regs *regs)
 	memcpy(user->xsave, regs->fp, segue_xstate_size());
 }
 
+/*
+ * The machine's own way in. Below the red zone: the compiler does not know of the return
+ * address.
+ */
+static long call_gate(unsigned long context)
+{
+	unsigned long gate = SEGUE_PV_GATE;
+	long ret;
+
+	asm volatile("leaq -128(%%rsp), %%rsp\n\t"
+		     "call *%[gate]\n\t"
+		     "leaq 128(%%rsp), %%rsp"
+		     : "=a"(ret), "+D"(context), [gate] "+b"(gate)
+		     :
+		     : "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "cc", "memory");
+	return ret;
+}
+
 /* Events masked: nobody else uses the page's part for user mode until its answer is read. */
 static long enter(struct uml_pt_regs *regs, struct segue_task *own)
 {
@@ -118,7 +136,7 @@ static long enter(struct uml_pt_regs *regs, struct segue_task *own)
 	own->have = false;
 	own->load = false;
 	own->call = false;
-	return segue_call1(SEGUE_PV_ENTER_USER, own->context);
+	return call_gate(own->context);
 }
 
 /* System calls that read or write registers beyond their number, arguments and value. */
