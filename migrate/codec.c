@@ -10,6 +10,7 @@
 
 #include "migrate/bitmap.h"
 #include "migrate/codec_sparse.h"
+#include "migrate/pack.h"
 
 /*
  * Packed must be smaller than this to be sent packed: below an eighth saved, the
@@ -42,13 +43,15 @@ void codec_done(struct codec *codec)
 {
 	free(codec->work);
 	codec->work = NULL;
+	packer_destroy(codec->packer);
+	codec->packer = NULL;
 }
 
-static uint64_t clock_ns(void)
+uint64_t codec_clock(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
@@ -95,10 +98,10 @@ static void put_plain(struct codec *codec, struct pages_writer *writer, uint64_t
 	uint64_t began;
 	uint32_t length;
 
-	if (codec_policy_try(&codec->policy, PAGES_LZ4, page)) {
-		began = codec_policy_timed(&codec->policy, PAGES_LZ4) ? clock_ns() : 0;
+	if (!codec->packing && codec_policy_try(&codec->policy, PAGES_LZ4, page)) {
+		began = codec_policy_timed(&codec->policy, PAGES_LZ4) ? codec_clock() : 0;
 		length = lz4_page(codec->work, slot);
-		codec_policy_tried(&codec->policy, PAGES_LZ4, began ? clock_ns() - began : 0,
+		codec_policy_tried(&codec->policy, PAGES_LZ4, began ? codec_clock() - began : 0,
 				   length);
 		if (length < PAGES_PAGE) {
 			put_packed(codec, writer, page, slot, PAGES_LZ4, length);
@@ -149,13 +152,13 @@ static bool put_delta(struct codec *codec, struct pages_writer *writer, uint32_t
 		pagecache_drop(codec->cache, writer->region, page);
 		return false;
 	}
-	began = codec_policy_timed(&codec->policy, PAGES_DELTA) ? clock_ns() : 0;
+	began = codec_policy_timed(&codec->policy, PAGES_DELTA) ? codec_clock() : 0;
 	base = difference(codec, writer->region, round, page, slot);
 	if (base == BASE_NONE)
 		return false;
 	if (base == BASE_DIFFERS)
 		length = difference_page(codec->work);
-	codec_policy_tried(&codec->policy, PAGES_DELTA, began ? clock_ns() - began : 0, length);
+	codec_policy_tried(&codec->policy, PAGES_DELTA, began ? codec_clock() - began : 0, length);
 	if (base == BASE_SAME)
 		codec->stats.unchanged++;
 	else if (length < PAGES_PAGE)

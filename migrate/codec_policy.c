@@ -15,6 +15,10 @@
  */
 static const struct codec_worth delta_guess = { .ns = 1500, .saved = 3500 };
 static const struct codec_worth lz4_guess = { .ns = 5000, .saved = 1500 };
+static const struct codec_worth zstd_guess[] = {
+	[CODEC_PLAIN] = { .ns = 12000, .saved = 2000 },
+	[CODEC_CHANGES] = { .ns = 15000, .saved = 3000 },
+};
 
 #define WEIGHT      (1.0 / 32) /* of a new observation in a moving average */
 /*
@@ -26,6 +30,10 @@ static const struct codec_worth lz4_guess = { .ns = 5000, .saved = 1500 };
 #define SPAN_NS     50000000u
 #define TIME_FIRST  32u /* tries that are all timed; later one in TIME_EACH */
 #define TIME_EACH   16u
+#define LATE        4.0 /* averages; in a longer try something else had the processor */
+#define LZ4_KNOWN   32u /* tries, from which on its average can be held against another */
+#define PACK_WEIGHT (1.0 / 8) /* as WEIGHT, of a record */
+#define ROUND_BYTES (8u << 20) /* a shorter round tells of the round trip, not of the link */
 
 int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *err)
 {
@@ -35,6 +43,7 @@ int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *
 	} modes[] = {
 		{ "", CODEC_AUTO },   { "auto", CODEC_AUTO },   { "none", CODEC_NONE },
 		{ "lz4", CODEC_LZ4 }, { "delta", CODEC_DELTA },
+		{ "zstd", CODEC_ZSTD },
 	};
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
@@ -43,7 +52,7 @@ int codec_mode_parse(const char *name, enum codec_mode *ret_mode, struct error *
 			return 0;
 		}
 	}
-	return error_set(err, -EINVAL, "compression '%s' is none of auto, none, lz4, delta",
+	return error_set(err, -EINVAL, "compression '%s' is none of auto, none, lz4, delta, zstd",
 			 name);
 }
 
@@ -53,6 +62,7 @@ void codec_policy_init(struct codec_policy *policy, enum codec_mode mode)
 		.mode = mode,
 		.lz4 = lz4_guess,
 		.delta = delta_guess,
+		.zstd = { zstd_guess[CODEC_PLAIN], zstd_guess[CODEC_CHANGES] },
 	};
 }
 
@@ -73,6 +83,8 @@ static double median_span(const struct codec_policy *policy)
 
 void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns)
 {
+	policy->round_bytes += bytes;
+	policy->round_ns += ns;
 	policy->span_bytes += bytes;
 	policy->span_ns += ns;
 	if (policy->span_bytes == 0 ||
@@ -87,6 +99,20 @@ void codec_policy_link(struct codec_policy *policy, uint64_t bytes, uint64_t ns)
 	policy->link_ns = median_span(policy);
 }
 
+void codec_policy_round(struct codec_policy *policy, uint64_t all_bytes, uint64_t waited_ns)
+{
+	double ns = (double)(policy->round_ns + waited_ns);
+
+	if (all_bytes >= ROUND_BYTES && policy->round_bytes)
+		policy->link_least = ns / (double)policy->round_bytes;
+	policy->round_bytes = policy->round_ns = 0;
+}
+
+static double price(const struct codec_policy *policy)
+{
+	return policy->link_ns > policy->link_least ? policy->link_ns : policy->link_least;
+}
+
 static const struct codec_worth *worth_of(const struct codec_policy *policy,
 					  enum pages_kind kind)
 {
@@ -94,9 +120,14 @@ static const struct codec_worth *worth_of(const struct codec_policy *policy,
 }
 
 /* Nothing is packed before the link has shown its price: the first span goes out raw. */
+static double gain(const struct codec_policy *policy, const struct codec_worth *worth)
+{
+	return worth->saved * price(policy) - worth->ns;
+}
+
 static bool pays(const struct codec_policy *policy, const struct codec_worth *worth)
 {
-	return worth->saved * policy->link_ns > worth->ns;
+	return gain(policy, worth) > 0;
 }
 
 /* Spread over the region, and not in step with structures that repeat every so many pages. */
@@ -112,6 +143,8 @@ bool codec_policy_try(const struct codec_policy *policy, enum pages_kind kind, u
 		return false;
 	case CODEC_LZ4:
 		return kind == PAGES_LZ4;
+	case CODEC_ZSTD:
+		return kind == PAGES_DELTA;
 	case CODEC_DELTA:
 		if (kind == PAGES_DELTA)
 			return true;
@@ -129,16 +162,50 @@ bool codec_policy_timed(const struct codec_policy *policy, enum pages_kind kind)
 	return tried < TIME_FIRST || tried % TIME_EACH == 0;
 }
 
+/* What a try took and saved goes into the averages; time a host took from its guest does not. */
+static void learn(struct codec_worth *worth, double ns, double saved, double weight)
+{
+	/* The guess is given up quickly: the first tries weigh as much as all before them. */
+	double early = 1.0 / (worth->tried + 2);
+
+	weight = early > weight ? early : weight;
+	worth->saved += (saved - worth->saved) * weight;
+	if (ns > LATE * worth->ns)
+		ns = LATE * worth->ns;
+	if (ns > 0)
+		worth->ns += (ns - worth->ns) * weight;
+	worth->tried++;
+}
+
 void codec_policy_tried(struct codec_policy *policy, enum pages_kind kind, uint64_t ns,
 			uint32_t length)
 {
 	struct codec_worth *worth = kind == PAGES_DELTA ? &policy->delta : &policy->lz4;
 	double saved = length < PAGES_PAGE ? (double)(PAGES_PAGE - length) : 0;
-	/* The guess is given up quickly: the first tries weigh as much as all before them. */
-	double weight = worth->tried < 31 ? 1.0 / (worth->tried + 2) : WEIGHT;
 
-	worth->saved += (saved - worth->saved) * weight;
-	if (ns)
-		worth->ns += ((double)ns - worth->ns) * weight;
-	worth->tried++;
+	learn(worth, (double)ns, saved, WEIGHT);
+}
+
+bool codec_policy_pack(const struct codec_policy *policy, enum codec_load load, uint32_t record)
+{
+	const struct codec_worth *worth = &policy->zstd[load];
+	double other = 0;
+
+	if (policy->mode != CODEC_AUTO)
+		return policy->mode == CODEC_ZSTD;
+	/* Until it is known better, LZ4 finds less than zstd does. */
+	if (load == CODEC_PLAIN && policy->lz4.tried >= LZ4_KNOWN)
+		other = gain(policy, &policy->lz4);
+	if (gain(policy, worth) > (other > 0 ? other : 0))
+		return true;
+	return record % CODEC_PACK_PROBE == 0 && PAGES_PAGE * price(policy) > worth->ns;
+}
+
+void codec_policy_packed(struct codec_policy *policy, enum codec_load load, uint64_t ns,
+			 size_t bytes, size_t length)
+{
+	double pages = (double)bytes / PAGES_PAGE;
+
+	learn(&policy->zstd[load], (double)ns / pages, (double)(bytes - length) / pages,
+	      PACK_WEIGHT);
 }

@@ -44,20 +44,25 @@ static void predict_verdict(const struct plan_guess *guess, struct plan_view *vi
 	}
 }
 
+static void say_more(struct plan_output *output, const char *words)
+{
+	size_t used = strlen(output->words);
+
+	snprintf(output->words + used, sizeof(output->words) - used, "%s", words);
+}
+
 static void predict_say(const struct plan_guess *guess, const struct plan_view *view,
 			struct plan_output *output)
 {
-	size_t used;
-
 	plan_say_course(view, output);
 	if (view->course.ns > view->left)
 		snprintf(output->words, sizeof(output->words),
 			 "would take %.2f s, the time limit is %.2f s", view->course.ns / 1e9,
 			 view->left / 1e9);
-	used = strlen(output->words);
+	if (!output->converges) /* what is written again and again often goes in a few bytes */
+		say_more(output, ", were pages sent whole");
 	if (guess->bandwidth == 0)
-		snprintf(output->words + used, sizeof(output->words) - used,
-			 " (bandwidth unknown, 1 GB/s assumed)");
+		say_more(output, " (bandwidth unknown, 1 GB/s assumed)");
 }
 
 void plan_predict(const struct plan_guess *guess, struct plan_output *output)

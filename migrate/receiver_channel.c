@@ -12,32 +12,42 @@
  * pages of the next may overwrite its own.
  */
 
-static int channel_entry(struct receiver_channel *c, const struct pages_entry *entry,
-			 struct error *err)
+static int channel_entry(struct receiver_channel *c, const struct stream_header *header,
+			 const uint8_t *body, const struct pages_entry *entry, struct error *err)
 {
 	const struct codec_target *target = &c->receiver->targets[c->table.region];
+	struct error why = {0};
+	int r = codec_apply(target, entry, body + entry->offset, &why);
 
-	return codec_apply(target, entry, c->body.data + entry->offset, err);
+	if (r == -EBADMSG)
+		return stream_error(err, &c->channel.reader, header, entry->offset, "%s",
+				    why.text);
+	return r ? error_set(err, r, "%s", why.text) : 0;
 }
 
-static int channel_pages(struct receiver_channel *c, const struct stream_header *header,
-			 struct error *err)
+/* BODY has passed its check, or come out of a PACKED one that has. */
+static int channel_table(struct receiver_channel *c, const struct stream_header *header,
+			 const uint8_t *body, struct error *err)
 {
 	struct receiver *r = c->receiver;
-	int bad = record_receive_body(&c->channel, header, &c->body, err);
+	int bad = pages_parse_table(&c->channel.reader, header, body, header->length,
+				    r->region_pages, r->session.guest->n_regions, &c->table,
+				    err);
 
-	if (!bad)
-		bad = pages_parse_table(&c->channel.reader, header, c->body.data, c->body.len,
-					r->region_pages, r->session.guest->n_regions, &c->table,
-					err);
-	for (unsigned i = 0; !bad && i < c->table.n; i++) {
-		bad = channel_entry(c, &c->table.entries[i], err);
-		if (bad == -EBADMSG && err)
-			error_prefix(err, "%s: byte %llu", c->channel.name,
-				     (unsigned long long)(header->offset + STREAM_HEADER +
-							  c->table.entries[i].offset));
-	}
+	for (unsigned i = 0; !bad && i < c->table.n; i++)
+		bad = channel_entry(c, header, body, &c->table.entries[i], err);
 	return bad;
+}
+
+static int channel_packed(struct receiver_channel *c, const struct stream_header *header,
+			  struct error *err)
+{
+	struct stream_header inner;
+	const uint8_t *body;
+	int r = unpacker_unpack(c->unpacker, &c->channel.reader, header, c->body.data, &inner,
+				&body, err);
+
+	return r ? r : channel_table(c, &inner, body, err);
 }
 
 int receiver_send(struct receiver *receiver, enum stream_type type,
@@ -96,10 +106,14 @@ static int channel_next(struct receiver_channel *c, struct error *err)
 
 	if (r)
 		return r;
-	if (header.type == STREAM_PAGES)
-		return channel_pages(c, &header, err);
 	r = record_receive_body(&c->channel, &header, &c->body, err);
-	return r ? r : channel_round_end(c, header.round, err);
+	if (r)
+		return r;
+	if (header.type == STREAM_PAGES)
+		return channel_table(c, &header, c->body.data, err);
+	if (header.type == STREAM_PACKED)
+		return channel_packed(c, &header, err);
+	return channel_round_end(c, header.round, err);
 }
 
 static void channel_failed(struct receiver *r, const struct error *err)
@@ -127,8 +141,11 @@ int receiver_channels_start(struct receiver *receiver, struct error *err)
 {
 	for (unsigned i = 0; i < receiver->n_data; i++) {
 		struct receiver_channel *c = &receiver->channels[i];
-		int r = pthread_create(&c->thread, NULL, channel_main, c);
+		int r = unpacker_create(&c->unpacker, err);
 
+		if (r)
+			return r;
+		r = pthread_create(&c->thread, NULL, channel_main, c);
 		if (r)
 			return error_system(err, -r, "cannot start a receiver thread");
 		c->started = true;
@@ -151,6 +168,8 @@ void receiver_channels_stop(struct receiver *receiver)
 		c->started = false;
 		channel_close(&c->channel);
 		buffer_done(&c->body);
+		unpacker_destroy(c->unpacker);
+		c->unpacker = NULL;
 	}
 }
 

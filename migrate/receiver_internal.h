@@ -11,6 +11,7 @@
 #include "migrate/bitmap.h"
 #include "migrate/channel.h"
 #include "migrate/codec.h"
+#include "migrate/pack.h"
 #include "migrate/record.h"
 #include "migrate/receiver.h"
 
@@ -32,6 +33,7 @@ struct receiver_channel {
 	pthread_t thread;
 	bool started;
 	struct buffer body;        /* the channel's thread's */
+	struct unpacker *unpacker; /* the channel's thread's */
 	struct pages_table table;  /* the channel's thread's */
 };
 

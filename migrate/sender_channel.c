@@ -24,7 +24,7 @@ static int channel_flush(struct sender_channel *c, struct error *err)
 
 	if (pages_empty(&c->writer))
 		return 0;
-	r = pages_seal(&c->writer, &c->channel.writer, s->round, &record, &len, err);
+	r = codec_seal(&c->codec, &c->writer, &c->channel.writer, s->round, &record, &len, err);
 	if (!r)
 		r = ratelimit_take(&s->limit, len, &s->stop);
 	if (r)
@@ -36,7 +36,7 @@ static int channel_flush(struct sender_channel *c, struct error *err)
 	begun = session_now() - begun;
 	codec_policy_link(&c->codec.policy, len, begun);
 	atomic_fetch_add_explicit(&c->sending_ns, begun, memory_order_relaxed);
-	pages_begin(&c->writer, c->writer.region);
+	codec_begin(&c->codec, &c->writer, c->writer.region);
 	return 0;
 }
 
@@ -138,7 +138,7 @@ static int channel_region(struct sender_channel *c, unsigned region, struct erro
 	uint64_t first, end;
 	int r = 0;
 
-	pages_begin(&c->writer, region);
+	codec_begin(&c->codec, &c->writer, region);
 	while (!r && round_take(work, &first, &end)) {
 		if (atomic_load_explicit(&c->sender->stop, memory_order_relaxed))
 			return error_set(err, -ECANCELED, "%s: stopped", c->channel.name);
@@ -156,6 +156,7 @@ static int channel_round(struct sender_channel *c, struct error *err)
 		r = channel_region(c, i, err);
 	if (!r)
 		r = record_send(&c->channel, STREAM_ROUND_END, s->round, NULL, 0, err);
+	atomic_store_explicit(&c->ended_at, session_now(), memory_order_relaxed);
 	return r;
 }
 
@@ -223,6 +224,10 @@ static int channel_start(struct sender_channel *c, struct error *err)
 		return error_set(err, -ENOMEM, "no memory to send pages from");
 	}
 	pages_init(&c->writer, c->area, PAGES_STAGING);
+	if (s->features & STREAM_FEATURE_PACKED)
+		r = codec_allow_packing(&c->codec, pages_area(PAGES_STAGING), err);
+	if (r)
+		return r;
 	r = pthread_create(&c->thread, NULL, channel_main, c);
 	if (r)
 		return error_system(err, -r, "cannot start a sender thread");

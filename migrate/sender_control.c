@@ -115,7 +115,10 @@ static int welcomed(struct sender *s, struct error *err)
 		return -EBADMSG;
 	r = welcome->version == 1 ? 0 : error_set(err, -EPROTO, "%s wants version %u of the stream",
 						  s->to, welcome->version);
+	s->features = welcome->features;
 	record_free(welcome);
+	if (!r && s->options.codec == CODEC_ZSTD && !(s->features & STREAM_FEATURE_PACKED))
+		r = error_set(err, -EOPNOTSUPP, "%s does not take zstd", s->to);
 	return r;
 }
 

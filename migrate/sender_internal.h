@@ -39,6 +39,7 @@ struct sender_channel {
 	/* Written by the channel's thread, read by any. */
 	_Atomic uint64_t pages_done;
 	_Atomic uint64_t sending_ns; /* spent handing bytes to the link */
+	_Atomic uint64_t ended_at;   /* when the last of a round was handed to it, ns */
 };
 
 /* A region's bitmaps; a bit a page. */
@@ -59,6 +60,7 @@ struct sender {
 	/* The migration thread's. */
 	struct channel control;
 	struct buffer body;
+	uint64_t features;       /* of STREAM_FEATURE_*, what the destination takes */
 	struct plan plan;
 	struct plan_costs costs;
 	uint64_t bandwidth;      /* bytes a second, by acknowledged rounds; 0: not yet known */

@@ -123,12 +123,14 @@ static void show_codecs(struct sender *sender, Segue__Progress *p)
 		sum.raw += one->raw;
 		sum.lz4 += one->lz4;
 		sum.delta += one->delta;
+		sum.packed += one->packed;
 	}
 	p->pages_zero = sum.zero;
 	p->pages_unchanged = sum.unchanged;
 	p->pages_raw = sum.raw;
 	p->pages_lz4 = sum.lz4;
 	p->pages_delta = sum.delta;
+	p->pages_packed = sum.packed;
 	p->pages_sent = sum.zero + sum.raw + sum.lz4 + sum.delta;
 }
 
@@ -222,12 +224,26 @@ static uint64_t round_ns(struct sender *sender, uint64_t begun)
 	return sum && sum < whole ? sum : whole;
 }
 
+/* Between rounds the codecs are this thread's: what the round cost them in the end. */
+static void tell_codecs(struct sender *sender, uint64_t bytes)
+{
+	uint64_t now = session_now();
+
+	for (unsigned i = 0; i < sender->n_channels; i++) {
+		struct sender_channel *c = &sender->channels[i];
+		uint64_t ended = atomic_load_explicit(&c->ended_at, memory_order_relaxed);
+
+		codec_policy_round(&c->codec.policy, bytes, now > ended ? now - ended : 0);
+	}
+}
+
 static void measure(struct sender *sender, uint64_t begun)
 {
 	uint64_t bytes = sender_bytes(sender) - sender->bytes_before;
 	uint64_t ns = round_ns(sender, begun);
 	double now;
 
+	tell_codecs(sender, bytes);
 	if (!ns || (bytes < MEASURE_BYTES && sender->bandwidth))
 		return;
 	now = (double)bytes * 1e9 / (double)ns;
@@ -299,15 +315,15 @@ static void set_throttle(struct sender *sender, unsigned percent)
 }
 
 /*
- * No answer of the switchover takes longer than a whole round, which ends with one. What HELLO's
- * took was a first guess, with a destination in it that was still preparing.
+ * A round is a trip there and back at the least, so the shortest one bounds what the two of
+ * the commit will take. WELCOME's alone would be a poor guess where it happened to be late.
  */
-static void learn_commit(struct sender *sender, const struct plan_round *last)
+static void learn_trip(struct sender *sender, uint64_t round_ns)
 {
-	uint64_t two_answers = 2 * last->duration_ns / 1000;
+	uint64_t both = 2 * round_ns / 1000 + 1;
 
-	if (two_answers < sender->costs.commit_us)
-		sender->costs.commit_us = two_answers;
+	if (both < sender->costs.commit_us)
+		sender->costs.commit_us = both;
 }
 
 /* One round of PAGES, the harvest after it and what the planner makes of both. */
@@ -321,8 +337,8 @@ static int precopy_step(struct sender *sender, uint64_t *pages, struct plan_outp
 	if (r)
 		return r;
 	last.duration_ns = session_now() - begun;
+	learn_trip(sender, last.duration_ns);
 	last.bytes = sender_bytes(sender) - sender->bytes_before;
-	learn_commit(sender, &last);
 	r = sender_harvest(sender, &last.dirty, err);
 	if (r)
 		return r;

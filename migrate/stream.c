@@ -60,6 +60,7 @@ static const struct rule {
 	[STREAM_ANSWER] = { "ANSWER", BACK, DOUBT, STREAM_MAX_MESSAGE, false },
 	[STREAM_ALIVE] = { "ALIVE", FORTH | BACK, CONTROL, 0, false },
 	[STREAM_DONE] = { "DONE", FORTH, CONTROL, STREAM_MAX_LATE, false },
+	[STREAM_PACKED] = { "PACKED", FORTH, DATA, STREAM_MAX_PAGES, true },
 };
 
 static const struct rule *rule_of(unsigned type)
@@ -143,12 +144,17 @@ int stream_error(struct error *err, const struct stream_reader *reader,
 		 const struct stream_header *header, uint64_t at, const char *format, ...)
 {
 	char text[256];
+	size_t used = 0;
 	va_list args;
 
+	if (header->unpacked)
+		used = (size_t)snprintf(text, sizeof(text), "unpacked byte %llu: ",
+					(unsigned long long)at);
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	vsnprintf(text + used, sizeof(text) - used, format, args);
 	va_end(args);
-	return error_at(err, reader, header->offset + STREAM_HEADER + at, text);
+	return error_at(err, reader,
+			header->offset + STREAM_HEADER + (header->unpacked ? 0 : at), text);
 }
 
 __attribute__((format(printf, 4, 5))) static int

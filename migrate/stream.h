@@ -2,6 +2,7 @@
 #ifndef MIGRATE_STREAM_H
 #define MIGRATE_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -37,7 +38,11 @@ enum stream_type {
 	STREAM_ANSWER = 14,
 	STREAM_ALIVE = 15,
 	STREAM_DONE = 16,
+	STREAM_PACKED = 17,
 };
+
+/* What a destination says in WELCOME.features that it takes: bits. */
+#define STREAM_FEATURE_PACKED 1u
 
 enum stream_way {
 	STREAM_FORTH, /* source to destination */
@@ -67,6 +72,7 @@ struct stream_header {
 	uint64_t check;
 	uint64_t seed;   /* of the body's check: the hash of header bytes 0 to 23 */
 	uint64_t offset; /* of the header's first byte on its connection */
+	bool unpacked;   /* made up for what was inside a PACKED record, LENGTH bytes */
 };
 
 /* ---- writing ---- */
@@ -122,7 +128,8 @@ int stream_check_bytes(const struct stream_reader *reader, const struct stream_h
 
 /*
  * -EBADMSG with "CONNECTION: byte OFFSET: " in front of the text, for what is wrong AT
- * bytes into the record's body.
+ * bytes into the record's body; for what was unpacked, "CONNECTION: byte OFFSET: unpacked
+ * byte AT: " with the offset of the PACKED record's body.
  */
 int stream_error(struct error *err, const struct stream_reader *reader,
 		 const struct stream_header *header, uint64_t at, const char *format, ...)

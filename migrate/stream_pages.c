@@ -137,21 +137,37 @@ static void write_table(const struct pages_writer *writer, uint8_t *to)
 	}
 }
 
-int pages_seal(struct pages_writer *writer, struct stream_writer *stream, uint32_t round,
-	       const uint8_t **ret_record, size_t *ret_len, struct error *err)
+static size_t table_size(const struct pages_writer *writer)
 {
-	size_t table = PAGES_HEAD + (size_t)writer->n * PAGES_ENTRY;
-	uint8_t *body = writer->area + PAGES_HEADROOM - table;
-	struct iovec piece = { .iov_base = body, .iov_len = table + writer->used };
-	int r;
+	return PAGES_HEAD + (size_t)writer->n * PAGES_ENTRY;
+}
+
+int pages_body(struct pages_writer *writer, const uint8_t **ret_body, size_t *ret_len,
+	       struct error *err)
+{
+	uint8_t *body = writer->area + PAGES_HEADROOM - table_size(writer);
 
 	if (writer->n == 0)
 		return error_set(err, -ENODATA, "a PAGES record has at least one entry");
 	write_table(writer, body);
-	r = stream_seal(stream, STREAM_PAGES, round, &piece, 1, body - STREAM_HEADER, err);
+	*ret_body = body;
+	*ret_len = table_size(writer) + writer->used;
+	return 0;
+}
+
+int pages_seal(struct pages_writer *writer, struct stream_writer *stream, uint32_t round,
+	       const uint8_t **ret_record, size_t *ret_len, struct error *err)
+{
+	uint8_t *head = writer->area + PAGES_HEADROOM - table_size(writer) - STREAM_HEADER;
+	struct iovec piece = { .iov_base = head + STREAM_HEADER };
+	const uint8_t *body;
+	int r = pages_body(writer, &body, &piece.iov_len, err);
+
+	if (r == 0)
+		r = stream_seal(stream, STREAM_PAGES, round, &piece, 1, head, err);
 	if (r < 0)
 		return r;
-	*ret_record = body - STREAM_HEADER;
+	*ret_record = head;
 	*ret_len = STREAM_HEADER + piece.iov_len;
 	return 0;
 }

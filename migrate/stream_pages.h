@@ -25,6 +25,7 @@ enum pages_kind {
 	PAGES_RAW = 1,
 	PAGES_LZ4 = 2,
 	PAGES_DELTA = 3,
+	PAGES_KINDS /* how many there are */
 };
 
 const char *pages_kind_name(unsigned kind);
@@ -92,6 +93,10 @@ void pages_put_packed(struct pages_writer *writer, uint64_t page, enum pages_kin
 
 /* COUNT zero pages; false when the record is full. Needs no slot. COUNT: 1 to PAGES_RUN_MAX. */
 bool pages_put_zero(struct pages_writer *writer, uint64_t first, uint32_t count);
+
+/* Writes the table in front of the payload: *ret_body, the PAGES body. -ENODATA as below. */
+int pages_body(struct pages_writer *writer, const uint8_t **ret_body, size_t *ret_len,
+	       struct error *err);
 
 /*
  * Writes table and header in front of the payload: *ret_record is the whole record,

@@ -84,6 +84,18 @@ class Reader:
             time.sleep(0.005)
         raise TimeoutError(f"no {words!r} from the guest in {seconds:.0f} s: {self.text()[-200:]!r}")
 
+    def lines(self):
+        """(when it was complete, in monotonic ns, line) of all that came from anybody."""
+        found, rest = [], b""
+        for at, _, data in self.snapshot():
+            *whole, rest = (rest + data).split(b"\n")
+            found += [(at, line.decode("latin1").rstrip("\r")) for line in whole]
+        return found
+
+    def when(self, words):
+        """When the first line with WORDS was complete; None if there is none."""
+        return next((at for at, line in self.lines() if words in line), None)
+
     def first_after(self, source, since):
         for at, s, _ in self.snapshot():
             if s == source and at >= since:

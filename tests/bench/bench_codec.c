@@ -10,6 +10,7 @@
 
 #include "migrate/bitmap.h"
 #include "migrate/codec.h"
+#include "migrate/pack.h"
 
 #define PAGES 32768u /* 128 MiB */
 #define BYTES ((size_t)PAGES * PAGES_PAGE)
@@ -117,14 +118,16 @@ static unsigned zeros(void)
 
 static uint64_t wire; /* bytes records came to */
 
-static void seal(struct pages_writer *writer, struct stream_writer *stream)
+static void seal(struct codec *codec, struct pages_writer *writer,
+		 struct stream_writer *stream)
 {
 	const uint8_t *record;
 	size_t len;
 
-	if (!pages_empty(writer) && pages_seal(writer, stream, 1, &record, &len, NULL) == 0)
+	if (!pages_empty(writer) &&
+	    codec_seal(codec, writer, stream, 1, &record, &len, NULL) == 0)
 		wire += len;
-	pages_begin(writer, 0);
+	codec_begin(codec, writer, 0);
 }
 
 /* The sender's whole work on a round, sending apart. */
@@ -135,11 +138,12 @@ static void send_all(struct codec *codec, size_t room, uint32_t round)
 
 	wire = 0;
 	pages_init(&writer, area, room);
+	codec_begin(codec, &writer, 0);
 	for (size_t page = 0; page < PAGES; page++)
 		while (codec_put(codec, &writer, round, page, memory + page * PAGES_PAGE,
 				 present) != 0)
-			seal(&writer, &stream);
-	seal(&writer, &stream);
+			seal(codec, &writer, &stream);
+	seal(codec, &writer, &stream);
 }
 
 static void copy_all(void)
@@ -193,6 +197,38 @@ static void bench_lz4(const char *content)
 	snprintf(note, sizeof(note), ", ratio %.2f", (double)BYTES / (double)wire);
 	snprintf(what, sizeof(what), "sender: LZ4, %s", content);
 	MEASURE(what, note, , send_all(&codec, PAGES_STAGING, 1));
+	codec_done(&codec);
+}
+
+/* Whole records there, and one of them, over and over, back. */
+static void bench_zstd(const char *content)
+{
+	struct stream_header header = { .type = STREAM_PACKED }, inner;
+	struct unpacker *unpacker;
+	struct packer *packer;
+	const uint8_t *body;
+	uint8_t *packed;
+	struct codec codec;
+	char what[64], note[64];
+
+	codec_init(&codec, CODEC_ZSTD, NULL, NULL);
+	if (codec_allow_packing(&codec, pages_area(PAGES_STAGING), NULL) != 0 ||
+	    packer_create(PAGES_STAGING, &packer, NULL) != 0 ||
+	    unpacker_create(&unpacker, NULL) != 0)
+		abort();
+	send_all(&codec, PAGES_STAGING, 1);
+	snprintf(note, sizeof(note), ", ratio %.2f", (double)BYTES / (double)wire);
+	snprintf(what, sizeof(what), "sender: zstd, %s", content);
+	MEASURE(what, note, , send_all(&codec, PAGES_STAGING, 1));
+	header.length = (uint32_t)packer_pack(packer, memory, PAGES_STAGING, &packed);
+	if (header.length)
+		MEASURE(
+			"receiver: zstd, without the pages", "", ,
+			for (size_t at = 0; at < BYTES; at += PAGES_STAGING)
+				unpacker_unpack(unpacker, &(struct stream_reader){ 0 }, &header,
+						packed, &inner, &body, NULL));
+	packer_destroy(packer);
+	unpacker_destroy(unpacker);
 	codec_done(&codec);
 }
 
@@ -260,9 +296,11 @@ int main(void)
 	present = bitmap_create(PAGES);
 	bench_raw();
 	bench_lz4("random");
+	bench_zstd("random");
 	bench_unpack(CODEC_NONE, "receiver: raw");
 	fill_text(memory, BYTES);
 	bench_lz4("text");
+	bench_zstd("text");
 	bench_unpack(CODEC_LZ4, "receiver: LZ4, text");
 	bench_delta();
 	bench_unpack(CODEC_DELTA, "receiver: deltas");

@@ -16,6 +16,21 @@ def process_ns(pid):
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
+def family_ns(pid):
+    """PID, and all processes it has started that are still there, with theirs."""
+    total, todo = 0, [pid]
+    while todo:
+        pid = todo.pop()
+        try:
+            total += process_ns(pid)
+            for tid in thread_list(pid):
+                with open(f"/proc/{pid}/task/{tid}/children") as children:
+                    todo += map(int, children.read().split())
+        except OSError:
+            pass
+    return total
+
+
 def thread_ns(pid, tid):
     with open(f"/proc/{pid}/task/{tid}/schedstat") as stat:
         return int(stat.read().split()[0])

@@ -27,12 +27,15 @@ class Pair:
 
     def __init__(self, where, workdir, _image, memory, cmdline, reader):
         self.where, self.reader, self.workdir = where, reader, workdir
-        self.guest = lib.write_guest(os.path.join(workdir, "g.yaml"), NAME, cmdline,
-                                     memory_mib=memory >> 20, console=False, entropy=False,
-                                     balloon=False)
+        self.guest = self.write_guest(os.path.join(workdir, "g.yaml"), memory >> 20, cmdline)
         self.source = Side("source", where.source, workdir, self.guest, reader)
         self.destination = None
         self.result = None
+
+    @staticmethod
+    def write_guest(path, memory_mib, cmdline):
+        return lib.write_guest(path, NAME, cmdline, memory_mib=memory_mib, console=False,
+                               entropy=False, balloon=False)
 
     def prepare(self, _setting):
         self.destination = Side("destination", self.where.destination, self.workdir, self.guest,

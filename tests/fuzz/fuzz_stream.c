@@ -17,6 +17,7 @@
 #include "hello.pb-c.h"
 #include "migrate/bitmap.h"
 #include "migrate/codec.h"
+#include "migrate/pack.h"
 #include "proto/le.h"
 
 #define FIX          1u
@@ -83,6 +84,22 @@ static bool take_pages(struct move *move, const struct stream_reader *reader,
 	return true;
 }
 
+static bool take_packed(struct move *move, const struct stream_reader *reader,
+			const struct stream_header *header, const uint8_t *packed)
+{
+	struct unpacker *unpacker = NULL;
+	struct stream_header inner;
+	const uint8_t *body;
+	bool good;
+
+	if (unpacker_create(&unpacker, NULL) < 0)
+		abort();
+	good = unpacker_unpack(unpacker, reader, header, packed, &inner, &body, NULL) == 0 &&
+	       take_pages(move, reader, &inner, body);
+	unpacker_destroy(unpacker);
+	return good;
+}
+
 static bool take_body(struct move *move, unsigned connection,
 		      const struct stream_header *header, const uint8_t *body)
 {
@@ -96,6 +113,8 @@ static bool take_body(struct move *move, unsigned connection,
 		return take_hello(move, connection, body, header->length);
 	case STREAM_PAGES:
 		return take_pages(move, reader, header, body);
+	case STREAM_PACKED:
+		return take_packed(move, reader, header, body);
 	case STREAM_FINISH:
 		finish = segue__finish__unpack(NULL, header->length, body);
 		if (finish)

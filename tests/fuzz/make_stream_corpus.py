@@ -74,6 +74,51 @@ def variants(records):
         table = body + 8 + 16 * struct.unpack_from('<H', record, body + 2)[0]
         noise = record[:table] + rng.randbytes(len(record) - table)
         yield f'noise-{i}', records[:3] + [noise]
+    yield from packed_variants(records, rng)
+
+
+def frame(blocks, says):
+    """A zstd frame that SAYS so many bytes; BLOCKS: (type, size, bytes), raw 0 and RLE 1."""
+    out = struct.pack('<IBI', 0xfd2fb528, 0xa0, says)
+    for i, (type_, size, data) in enumerate(blocks):
+        last = i == len(blocks) - 1
+        out += struct.pack('<I', size << 3 | type_ << 1 | last)[:3] + data
+    return out
+
+
+def packed_variants(records, rng):
+    """PACKED records: libzstd gets to see what only a hostile source would send."""
+    at = first(records, 17)
+    good = records[at]
+    head, content = good[:33], good[33 + 8:]
+
+    def one(length, zero, inside):
+        body = struct.pack('<II', length, zero) + inside
+        record = patched(head, 9, '<I', len(body)) + body
+        return records[:at] + [record]
+
+    size = struct.unpack_from('<I', good, 33)[0]
+    zero_page = struct.pack('<HHIQII', 0, 1, 0, 0, 1, 0)
+    far = struct.pack('<HHIQII', 0, 1, 0, 5, 9 | 1 << 24, 9 * 4096)
+    yield 'packed', records[:at + 1]
+    yield 'packed-longer', one(size + 1, 0, content)
+    yield 'packed-endless', one(0xffffffff, 0, content)
+    yield 'packed-reserved', one(size, 1, content)
+    yield 'packed-cut', one(size, 0, content[:-9])
+    yield 'packed-behind', one(size, 0, content + b'behind')
+    yield 'packed-twice', one(size, 0, content + content)
+    yield 'packed-empty', one(24, 0, b'')
+    yield 'packed-skippable', one(24, 0, struct.pack('<II', 0x184d2a50, 16) + bytes(16))
+    yield 'packed-old-format', one(size, 0, b'\x27' + content[1:])
+    yield 'packed-raw', one(24, 0, frame([(0, 24, zero_page)], 24))
+    yield 'packed-swells', one(24, 0, frame([(1, 0x1ffff, b'\0')], 24))
+    yield 'packed-full', one(0x110000, 0, frame([(1, 0x1ffff, b'\0')] * 9, 0x110000))
+    yield 'packed-far', one(24, 0, frame([(0, 24, far)], 24))
+    for i in range(4):
+        noise = bytearray(content)
+        for _ in range(1 + 3 * i):
+            noise[rng.randrange(9, len(noise))] ^= 1 << rng.randrange(8)
+        yield f'packed-noise-{i}', one(size, 0, bytes(noise))
 
 
 def main():

@@ -22,6 +22,7 @@
 #define CHANNELS 2u
 #define ROUNDS   4u
 #define REGIONS  2u
+#define ROOM     (1u << 16)
 
 struct region {
 	uint8_t *base;
@@ -135,66 +136,77 @@ static void scribble(uint8_t *page, unsigned how)
 	}
 }
 
-static void flush(struct pages_writer *writer, unsigned channel, uint32_t round)
+static void flush(struct codec *codec, struct pages_writer *writer, unsigned channel,
+		  uint32_t round)
 {
 	const uint8_t *record;
 	size_t len;
 
 	if (pages_empty(writer))
 		return;
-	must(pages_seal(writer, &streams[channel], round, &record, &len, NULL) == 0, "pages");
+	must(codec_seal(codec, writer, &streams[channel], round, &record, &len, NULL) == 0,
+	     "pages");
 	emit_record(channel, record, record + STREAM_HEADER, len - STREAM_HEADER);
-	pages_begin(writer, writer->region);
+	codec_begin(codec, writer, writer->region);
 }
 
 /* A round: some pages change, and the two channels take turns at sending them. */
-static void put_round(struct codec *codec, struct pages_writer *writers, uint32_t round)
+static void put_round(struct codec *codecs, struct pages_writer *writers, uint32_t round)
 {
-	codec->last_round = round == ROUNDS;
+	for (unsigned c = 0; c < CHANNELS; c++)
+		codecs[c].last_round = round == ROUNDS;
 	for (unsigned r = 0; r < REGIONS; r++) {
 		for (unsigned c = 0; c < CHANNELS; c++)
-			pages_begin(&writers[c], r);
+			codec_begin(&codecs[c], &writers[c], r);
 		for (uint64_t page = 0; page < regions[r].pages; page++) {
 			uint8_t *at = regions[r].base + page * PAGES_PAGE;
-			unsigned c = page / 8 % CHANNELS;
+			unsigned c = page / 4 % CHANNELS;
 
 			if (round > 1 && next_random(3) == 0)
 				continue;
 			scribble(at, round > 1 ? next_random(8) : next_random(3));
-			while (codec_put(codec, &writers[c], round, page, at,
+			while (codec_put(&codecs[c], &writers[c], round, page, at,
 					 regions[r].present) == -ENOBUFS)
-				flush(&writers[c], 1 + c, round);
+				flush(&codecs[c], &writers[c], 1 + c, round);
 		}
 		for (unsigned c = 0; c < CHANNELS; c++)
-			flush(&writers[c], 1 + c, round);
+			flush(&codecs[c], &writers[c], 1 + c, round);
 	}
 	for (unsigned c = 0; c < CHANNELS; c++)
 		put(1 + c, STREAM_ROUND_END, round, "", 0);
+}
+
+/* One channel with LZ4, the other with PACKED records. */
+static void init_codecs(struct codec *codecs, struct pagecache *cache)
+{
+	must(codec_init(&codecs[0], CODEC_DELTA, cache, NULL) == 0, "codec");
+	codecs[0].policy.link_ns = 100; /* slow: LZ4 where it helps */
+	must(codec_init(&codecs[1], CODEC_ZSTD, cache, NULL) == 0, "codec");
+	must(codec_allow_packing(&codecs[1], pages_area(ROOM), NULL) == 0, "packer");
 }
 
 static void put_rounds(void)
 {
 	struct pages_writer writers[CHANNELS];
 	struct pagecache *cache = NULL;
-	struct codec codec;
+	struct codec codecs[CHANNELS];
 
 	must(pagecache_create(1 << 20, &cache, NULL) == 0, "cache");
-	must(codec_init(&codec, CODEC_DELTA, cache, NULL) == 0, "codec");
-	codec.policy.link_ns = 100; /* slow: LZ4 where it helps */
+	init_codecs(codecs, cache);
 	for (unsigned c = 0; c < CHANNELS; c++)
-		pages_init(&writers[c], aligned_alloc(PAGES_PAGE, pages_area(1 << 16)),
-			   1 << 16);
+		pages_init(&writers[c], aligned_alloc(PAGES_PAGE, pages_area(ROOM)), ROOM);
 	for (uint32_t round = 1; round <= ROUNDS; round++) {
 		Segue__RoundAck ack = SEGUE__ROUND_ACK__INIT;
 
-		put_round(&codec, writers, round);
+		put_round(codecs, writers, round);
 		ack.round = round;
 		put_message(BACK, STREAM_ROUND_ACK, &ack.base);
 		put(0, STREAM_ALIVE, 0, "", 0);
 	}
-	for (unsigned c = 0; c < CHANNELS; c++)
+	for (unsigned c = 0; c < CHANNELS; c++) {
 		free(writers[c].area);
-	codec_done(&codec);
+		codec_done(&codecs[c]);
+	}
 	pagecache_destroy(cache);
 }
 
@@ -208,6 +220,7 @@ static void put_move(void)
 
 	for (unsigned c = 0; c <= CHANNELS; c++)
 		put_hello(c);
+	welcome.features = STREAM_FEATURE_PACKED;
 	put_message(BACK, STREAM_WELCOME, &welcome.base);
 	put_rounds();
 	put(0, STREAM_STATE, 0, "opaque device state", 19);

@@ -59,7 +59,7 @@ def write_guest(path, name, cmdline, memory_mib=128, cpus=1, disks=(), **more):
         json.dump({
             "name": name, "memory": f"{memory_mib}M", "cpu": {"model": "host", "count": cpus},
             "kernel": {"image": STRESS, "cmdline": cmdline},
-            "disks": [{"path": d, "readonly": True} for d in disks],
+            "disks": [d if isinstance(d, dict) else {"path": d, "readonly": True} for d in disks],
             "allow_emulation": True, **more,
         }, out, indent=1)
     return path

@@ -14,6 +14,10 @@ class Mangler:
         """A function bytes -> bytes for connection NUMBER (0 is control); may call proxy.cut()."""
         return lambda data: data
 
+    def back(self, number):
+        """The same for the way back; None: it is let be."""
+        return None
+
 
 class AtOffset(Mangler):
     """
@@ -58,6 +62,9 @@ class Records(Mangler):
         self.hit = threading.Event()
 
     def connection(self, number, proxy):
+        return self._through(number)
+
+    def _through(self, number):
         parser = Parser()
 
         def through(data):
@@ -72,6 +79,16 @@ class Records(Mangler):
             return out
 
         return through
+
+
+class Answers(Records):
+    """Records of the way back."""
+
+    def connection(self, number, proxy):
+        return Mangler.connection(self, number, proxy)
+
+    def back(self, number):
+        return self._through(number)
 
 
 class Proxy:
@@ -100,13 +117,15 @@ class Proxy:
             self.sockets += [near, far]
             through = self.mangler.connection(number, self)
             threading.Thread(target=self._pump, args=(near, far, through, number), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near, None, number), daemon=True).start()
+            threading.Thread(target=self._pump, args=(far, near, self.mangler.back(number), number),
+                             daemon=True).start()
 
     def _pump(self, come, go, through, number):
         try:
             while data := come.recv(1 << 18):
-                if through:
+                if come in self.sockets[::2]:
                     self.counts[number] += len(data)
+                if through:
                     data = through(data)
                 go.sendall(data)
                 if self.cut_after:

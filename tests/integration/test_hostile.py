@@ -11,7 +11,7 @@ import time
 
 import wire
 from lib import Case, Guest, check, main, say
-from proxy import AtOffset, Records
+from proxy import Answers, AtOffset, Records
 
 GUEST = "fill=mixed fill_mib=4 fill_base=0x1000000 dirty_mib=4 beat_us=1000 verify=1"
 POSITION = re.compile(r"(control|data \d+|[\w.:]+): byte \d+: \S+")
@@ -220,6 +220,64 @@ def lz4_garbage():
     spoil(once(None, wire.PAGES, entries((4096, 1, wire.LZ4, 64), payload=b"\xff" * 64)))
 
 
+def packed(body):
+    return damaged(kind=wire.PACKED, body=body)
+
+
+def packed_garbage():
+    """PACKED around bytes that are no zstd frame, properly signed"""
+    spoil(once(None, wire.PAGES, packed(wire.packed_body(bytes(64), frame=b"\xff" * 64))))
+
+
+def packed_larger():
+    """a zstd frame with more content than the record says, properly signed"""
+    frame = wire.zstd_frame([(wire.RLE_BLOCK, 0x1FFFF, b"\0")], 24)
+    spoil(once(None, wire.PAGES, packed(wire.packed_body(bytes(24), frame=frame))))
+
+
+def packed_endless():
+    """PACKED that says it unpacks to 4 GiB, properly signed"""
+    frame = wire.zstd_frame([(wire.RLE_BLOCK, 0x1FFFF, b"\0")], 0xFFFFFFFF)
+    spoil(once(None, wire.PAGES, packed(wire.packed_body(b"", 0xFFFFFFFF, frame))))
+
+
+def packed_twice():
+    """two zstd frames in one record, properly signed"""
+    inside = wire.pages_body(0, [(4096, 1, wire.ZERO, 0)])
+    spoil(once(None, wire.PAGES, packed(wire.packed_body(inside) + wire.packed_body(inside)[8:])))
+
+
+def packed_beyond():
+    """a run over the end of memory inside a good zstd frame, properly signed"""
+    inside = wire.pages_body(0, [((1 << 40) - 1, 2, wire.RAW, 8192)], bytes(8192))
+    spoil(once(None, wire.PAGES, packed(wire.packed_body(inside))))
+
+
+def packed_in_packed():
+    """a PACKED body inside a PACKED record, properly signed"""
+    inside = wire.packed_body(wire.pages_body(0, [(4096, 1, wire.ZERO, 0)]))
+    spoil(once(None, wire.PAGES, packed(wire.packed_body(inside))))
+
+
+def without_features():
+    """zstd by word, to a destination that never said it takes PACKED"""
+    def forgetful(number, record):
+        return [damaged(body=b"\x08\x01")(record)[0]] if record.kind == wire.WELCOME else None
+
+    with Case() as case:
+        guest = case.guest(GUEST)
+        case.a.run(guest)
+        Guest.wait_alive(case.a, 0, word="stress: ready", seconds=60)
+        target = case.b.receive(guest)
+        proxy = case.proxy(target.listen, Answers(forgetful))
+        done = case.a.move(proxy.address, "--compression", "zstd", ok=False)
+        say(done.stderr.strip())
+        check(done.returncode == 1 and "does not take zstd" in done.stderr, done.stderr)
+        check(case.a.show()["state"] == "running", "the source does not run")
+        case.a.move(proxy.address)
+        Guest.wait_alive(case.b, 0, word="V", seconds=60)
+
+
 def unknown_kind():
     """a page kind nobody knows, properly signed"""
     spoil(once(None, wire.PAGES, entries((0, 1, 77, 0))))
@@ -243,4 +301,6 @@ def hello_garbage():
 main(cut_control, cut_data, flip_header, flip_body, flip_hello, swapped, repeated, dropped, oversized,
      unknown_type, unknown_flags, wrong_connection, wrong_round, bad_magic, no_entries, beyond_region,
      wrapping_run, no_such_region, table_too_long, payload_missing, lz4_garbage, unknown_kind,
+     packed_garbage, packed_larger, packed_endless, packed_twice, packed_beyond, packed_in_packed,
+     without_features,
      state_garbage, state_shortened, hello_garbage)

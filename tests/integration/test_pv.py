@@ -11,12 +11,13 @@ SEGUE_TEST_BRIEF=1: less of what takes long and tells a slower build of the moni
 """
 import os
 import re
-import statistics
-import sys
 import time
 
 import lib
 from lib import Case, Guest, Skip, check, main, say, wait_until
+from processes import Watch
+from travel import (PAIRS, PATIENT, End, Traveller, brief, check_same_memory, environment, option,
+                    wanted_moves)
 
 BUILD = os.environ.get("SEGUE_BUILD", os.path.join(lib.ROOT, "build"))
 PROBE = os.path.join(BUILD, "guest", "probe", "probe.elf")
@@ -28,21 +29,6 @@ STATES = ("kernel", "masked", "block", "user", "syscall", "trap", "event", "fres
 LOAD = "work=1 users=6 user_mib=1 dirty_mib=8 churn=1 flush=1 io=1 fill_mib=8"
 
 
-def option(name, fallback):
-    for word in sys.argv[1:]:
-        if word.startswith(f"--{name}="):
-            return word.split("=", 1)[1]
-    return fallback
-
-
-def wanted_moves():
-    return int(option("moves", os.environ.get("SEGUE_TEST_MOVES", "20")))
-
-
-def brief():
-    return os.environ.get("SEGUE_TEST_BRIEF") == "1"
-
-
 def needs():
     for path in (lib.VMM, lib.SEGUE, PROBE):
         if not os.path.exists(path):
@@ -52,61 +38,6 @@ def needs():
 def guest(case, cmdline, memory_mib=128, **more):
     return case.guest(memory_mib=memory_mib, engine="pv",
                       kernel={"image": PROBE, "cmdline": cmdline}, **more)
-
-
-def environment(dirty=None, **more):
-    env = {"SEGUE_TEST_DIGEST": "1", **more}
-    if dirty:
-        env["SEGUE_PV_DIRTY"] = dirty
-    return env
-
-
-# ---- processes ----
-
-def parents():
-    """pid -> (parent, start time) of every process there is."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="latin1") as stat:
-                words = stat.read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        found[int(pid)] = (int(words[1]), int(words[19]))
-    return found
-
-
-def descendants(pid):
-    """(pid, start time) of everything PID has brought about that is still its own."""
-    everyone = parents()
-    wanted, found = [pid], set()
-    while wanted:
-        parent = wanted.pop()
-        for child, (its_parent, start) in everyone.items():
-            if its_parent == parent:
-                found.add((child, start))
-                wanted.append(child)
-    return found
-
-
-def left_over(seen):
-    everyone = parents()
-    return {pid for pid, start in seen if everyone.get(pid, (0, 0))[1] == start}
-
-
-class Watch:
-    """What a monitor has under it, looked at now and then while it runs."""
-
-    def __init__(self, monitor):
-        self.monitor, self.seen, self.most = monitor, set(), 0
-
-    def look(self):
-        now = descendants(self.monitor.pid)
-        self.seen |= now
-        self.most = max(self.most, len(now))
-
-    def check_gone(self):
-        wait_until("end of every process of the guest", lambda: not left_over(self.seen), 5)
 
 
 def run_to_end(host, path, seconds=120, look=True, **options):
@@ -258,7 +189,7 @@ def hang():
         case.a.segue("resume", "g", seconds=5)
         target = case.b.receive(path, env=environment())
         case.a.move(target.listen, "--downtime", "5s")
-        check(monitor.digest() == target.digest(), "memory differs")
+        check_same_memory(monitor, target)
         case.b.segue("stop", "g", "--force")
         target.wait_end()
 
@@ -319,59 +250,43 @@ def astray():
 
 # ---- moves ----
 
-def one_move(case, path, here, there, monitor, dirty, words=("V",), how=(), **options):
-    target = there.receive(path, env=environment(dirty), **options)
-    said = len(there.serial())
-    # How long the blackout is, is the benchmark's question; a busy machine shall not fail this.
-    done = here.move(target.listen, *(how or ("--downtime", "5s")))
-    check(done.json["outcome"] == "moved", done.json)
-    Guest.wait_alive(there, said)
-    for word in words:
-        Guest.wait_alive(there, said, word=word, seconds=60)
-    check(monitor.digest() is not None, "the source told no digest of its memory")
-    check(monitor.digest() == target.digest(),
-          f"memory differs: {monitor.digest()} left, {target.digest()} arrived")
-    monitor.wait_end()
-    Guest.check(case.a, case.b)
-    return target, int(done.json["progress"]["blackout"]["total"]) / 1000
+def moves(cmdline, pair, count, words=("V",), how=PATIENT, **options):
+    def alive(host, since):
+        Guest.wait_alive(host, since)
+        for word in words:
+            Guest.wait_alive(host, since, word=word, seconds=60)
+        Guest.check(case.a, case.b)
 
-
-def moves(cmdline, dirty_here, dirty_there, count, words=("V",), how=(), **options):
-    blackouts = []
     with Case() as case:
         if options:
             give_to_nobody(case)
         path = guest(case, cmdline)
-        here, there = (case.a, dirty_here), (case.b, dirty_there)
-        monitor = here[0].run(path, env=environment(here[1]), **options)
-        Guest.wait_alive(here[0], 0, word=words[0], seconds=60)
+        traveller = Traveller(*(End(host, path, dirty, **options)
+                                for host, dirty in zip((case.a, case.b), PAIRS[pair])))
+        Guest.wait_alive(case.a, 0, word=words[0], seconds=60)
         for _ in range(count):
-            monitor, blackout = one_move(case, path, here[0], there[0], monitor, there[1], words,
-                                         how, **options)
-            blackouts.append(blackout)
-            here, there = there, here
-        watch = Watch(monitor)
+            traveller.move(alive, how)
+        watch = Watch(traveller.monitor)
         watch.look()
-        here[0].segue("stop", "g", "--force")
-        monitor.wait_end()
+        traveller.host.segue("stop", "g", "--force")
+        traveller.monitor.wait_end()
         watch.check_gone()
-    say(f"{dirty_here} and {dirty_there}: {count} moves, blackout median "
-        f"{statistics.median(blackouts):.1f} ms, longest {max(blackouts):.1f} ms")
+    traveller.summary()
 
 
 def moves_uffd():
     """the load there and back, tracked by the host's kernel, memory compared every time"""
-    moves(LOAD, "uffd", "uffd", max(wanted_moves() // 2, 10))
+    moves(LOAD, "uffd", max(wanted_moves(20) // 2, 10))
 
 
 def moves_mprotect():
     """the same, tracked by faults"""
-    moves(LOAD, "mprotect", "mprotect", max(wanted_moves() // 4, 10))
+    moves(LOAD, "mprotect", max(wanted_moves(20) // 4, 10))
 
 
 def moves_mixed():
     """the same, between two hosts that do it differently"""
-    moves(LOAD, "uffd", "mprotect", max(wanted_moves() // 2, 10))
+    moves(LOAD, "mixed", max(wanted_moves(20) // 2, 10))
 
 
 def moves_unprivileged():
@@ -379,17 +294,23 @@ def moves_unprivileged():
     if os.geteuid() != 0:
         say("whoever runs this is one already")
         return
-    moves(LOAD, "uffd", "uffd", 5, wrap=as_nobody)
-    moves(LOAD, "mprotect", "mprotect", 5, wrap=as_nobody)
+    moves(LOAD, "uffd", 5, wrap=as_nobody)
+    moves(LOAD, "mprotect", 5, wrap=as_nobody)
 
 
 def moves_slow():
     """over a link so slow that there are several rounds, with everything being written"""
     for dirty in DIRTY:
-        moves("work=1 users=3 dirty_mib=1 churn=1 flush=1 fill_mib=16", dirty, dirty,
-              max(wanted_moves() // 20, 2),
+        moves("work=1 users=3 dirty_mib=1 churn=1 flush=1 fill_mib=16", dirty,
+              max(wanted_moves(20) // 20, 2),
               how=("--downtime", "500ms", "--bandwidth", "40M", "--if-unconverged", "keep-trying",
                    "--time-limit", "20s"))
+
+
+def environment_at(number, dirty):
+    """Of the monitor with that NUMBER in a row: two in sixteen tell of all memory, as that takes
+    longer than cases which count on a timer's bound can often wait."""
+    return environment(dirty) if number % 16 < 2 else {"SEGUE_PV_DIRTY": dirty}
 
 
 def cases_moving():
@@ -402,13 +323,15 @@ def cases_moving():
         path = guest(case, f"only={only} " if only else "wild=2000 exhaust=300 evict=16384 touches=60000",
                      memory_mib=128)
         here, there, count = (case.a, "uffd"), (case.b, "mprotect"), 0
-        monitor = here[0].run(path, env={"SEGUE_PV_DIRTY": here[1]})
+        monitor = here[0].run(path, env=environment_at(0, here[1]))
         while not monitor.ended():
-            target = there[0].receive(path, env={"SEGUE_PV_DIRTY": there[1]})
+            target = there[0].receive(path, env=environment_at(count + 1, there[1]))
             done = here[0].move(target.listen, "--downtime", "5s", ok=False)
             if done.returncode:
                 target.kill()  # the guest has come to its end, or is about to
                 break
+            if monitor.digest() and target.digest():
+                check_same_memory(monitor, target)
             count += 1
             monitor.wait_end()
             monitor, here, there = target, there, here
@@ -423,7 +346,7 @@ def cases_moving():
 
 def moves_idle():
     """a guest that mostly sleeps"""
-    moves("work=1 idle=1 users=3", None, None, max(wanted_moves() // 10, 2), words=("z",))
+    moves("work=1 idle=1 users=3", "own", max(wanted_moves(20) // 10, 2), words=("z",))
 
 
 def moves_held():
@@ -431,7 +354,7 @@ def moves_held():
     for state in STATES:
         for dirty in DIRTY:
             say(f"hold={state}")
-            moves(f"hold={state}", dirty, dirty, 1 if brief() else 2)
+            moves(f"hold={state}", dirty, 1 if brief() else 2)
 
 
 def pauses():

@@ -7,15 +7,13 @@ Needs the kernel of tools/guest-kernel in the cache.
 """
 import os
 import re
-import shutil
-import statistics
-import sys
+import signal
+import time
 
 import lib
-from lib import Case, Guest, Skip, check, main, say, wait_until
-
-sys.path.insert(0, os.path.join(lib.ROOT, "tools"))
-from lablib import guest_kernel, image  # noqa: E402  pylint: disable=wrong-import-position
+import travel
+from lib import Case, Guest, check, main, say, wait_until
+from processes import descendants
 
 BUILD = os.environ.get("SEGUE_BUILD", os.path.join(lib.ROOT, "build"))
 CHECK = os.path.join(BUILD, "tests", "integration", "linux-check")
@@ -25,32 +23,15 @@ KERNEL = None
 
 def needs():
     global KERNEL
-    for path in (lib.VMM, lib.SEGUE, CHECK):
-        if not os.path.exists(path):
-            raise Skip(f"{path} is not built")
-    KERNEL = guest_kernel.cached()
-    if not KERNEL:
-        raise Skip("no kernel: run tools/guest-kernel")
+    KERNEL = travel.need_linux(CHECK)
 
 
 def guest(case, cmdline, **more):
-    kernel, initrd = (os.path.join(case.dir, name) for name in ("kernel", "initrd"))
-    if not os.path.exists(initrd):
-        shutil.copyfile(KERNEL, kernel)  # the cache may not be everybody's to read
-        image.initramfs(initrd, guest_kernel.NoModules, add=[CHECK])
-    return case.guest(memory_mib=256, engine="pv", kernel={
-        "image": kernel, "initrd": initrd, "cmdline": f"console=ttyS0 {cmdline}"}, **more)
+    return travel.linux(case, KERNEL, cmdline, add=[CHECK], **more)
 
 
 def wait_said(host, word, seconds=60):
     wait_until(f"{word!r} from the guest", lambda: word in host.serial(), seconds)
-
-
-def check_good(*hosts):
-    for host in hosts:
-        for bad in ("FAILED", "Kernel panic", "WARNING:", "BUG:"):
-            text = host.serial()
-            check(bad not in text, f"{bad}: ...{text[max(text.find(bad) - 200, 0):][:400]!r}")
 
 
 # ---- one guest ----
@@ -58,7 +39,7 @@ def check_good(*hosts):
 def everything(case, **options):
     monitor = case.a.run(guest(case, "segue.run=/programs/linux-check"), **options)
     wait_said(case.a, "linux-check: end")
-    check_good(case.a)
+    travel.check_good(case.a)
     up = re.search(r"guest: ([0-9.]+) ready", case.a.serial())
     say(f"ready {up.group(1) if up else '?'} s after the kernel began")
     return monitor
@@ -94,6 +75,28 @@ def panics():
         check("Unable to mount root fs" in monitor.messages(), monitor.messages())
 
 
+def starves():
+    """a guest whose processes get no processor for seconds goes on after that"""
+    with Case() as case:
+        case.a.run(guest(case, "segue.run=/programs/linux-check,--forever"))
+        wait_said(case.a, "linux-check: round")
+        for _ in range(2):
+            everybody = [pid for pid, _ in descendants(case.a.monitors[0].pid)]
+            send_all(everybody, signal.SIGSTOP)
+            time.sleep(3)
+            send_all(everybody, signal.SIGCONT)
+            Guest.wait_alive(case.a, len(case.a.serial()), word="linux-check: round", seconds=60)
+        travel.check_good(case.a)
+
+
+def send_all(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass  # a program's end, just then
+
+
 def reboots():
     """a guest that restarts itself comes up again"""
     with Case() as case:
@@ -103,50 +106,32 @@ def reboots():
 
 # ---- moves ----
 
-def wanted_moves():
-    for word in sys.argv[1:]:
-        if word.startswith("--moves="):
-            return int(word.partition("=")[2])
-    return min(int(os.environ.get("SEGUE_TEST_MOVES", "10")), 20)
+def moves(pair):
+    def alive(host, since):
+        Guest.wait_alive(host, since, word="linux-check: round", seconds=120)
 
-
-def one_move(path, here, there, monitor, dirty):
-    target = there.receive(path, env={"SEGUE_TEST_DIGEST": "1", "SEGUE_PV_DIRTY": dirty})
-    said = len(there.serial())
-    done = here.move(target.listen, "--downtime", "5s")
-    check(done.json["outcome"] == "moved", done.json)
-    Guest.wait_alive(there, said, word="linux-check: round", seconds=120)
-    check(monitor.digest() and monitor.digest() == target.digest(), "memory differs")
-    monitor.wait_end()
-    return target, int(done.json["progress"]["blackout"]["total"]) / 1000
-
-
-def moves(dirty_here, dirty_there):
     with Case() as case:
         path = guest(case, "segue.run=/programs/linux-check,--forever")
-        here, there = (case.a, dirty_here), (case.b, dirty_there)
-        monitor = here[0].run(path, env={"SEGUE_TEST_DIGEST": "1", "SEGUE_PV_DIRTY": here[1]})
+        ends = [travel.End(host, path, dirty)
+                for host, dirty in zip((case.a, case.b), travel.PAIRS[pair])]
+        traveller = travel.Traveller(*ends)
         wait_said(case.a, "linux-check: round")
-        blackouts = []
-        for _ in range(wanted_moves()):
-            monitor, blackout = one_move(path, here[0], there[0], monitor, there[1])
-            blackouts.append(blackout)
-            here, there = there, here
-        check_good(case.a, case.b)
-        say(f"{len(blackouts)} moves, blackout median {statistics.median(blackouts):.1f} ms, "
-            f"most {max(blackouts):.1f}")
+        for _ in range(min(travel.wanted_moves(10), 20)):
+            traveller.move(alive)
+        travel.check_good(case.a, case.b)
+        traveller.summary()
 
 
 def moves_uffd():
     """forks, threads, signals and tracing go on through moves"""
-    moves("uffd", "uffd")
+    moves("uffd")
 
 
 def moves_mixed():
     """the same, between hosts that track written pages differently"""
-    moves("uffd", "mprotect")
+    moves("mixed")
 
 
 if __name__ == "__main__":
     lib.needs = needs
-    main(programs, programs_unprivileged, panics, reboots, moves_uffd, moves_mixed)
+    main(programs, programs_unprivileged, panics, starves, reboots, moves_uffd, moves_mixed)

@@ -6,7 +6,7 @@ import struct
 
 HEADER = struct.Struct("<IHHIIQQ")  # magic, type, flags, length, round, sequence, check
 MAGIC = 0x31524753
-HELLO, PAGES, ROUND_END, STATE, FINISH, GRANT = 1, 4, 5, 7, 8, 10
+HELLO, WELCOME, PAGES, ROUND_END, STATE, FINISH, GRANT, PACKED = 1, 2, 4, 5, 7, 8, 10, 17
 ZERO, RAW, LZ4, DELTA = range(4)
 
 _xxhash = None
@@ -68,3 +68,22 @@ def pages_body(region, entries, payload=b"", count=None):
     for first, pages, kind, length in entries:
         body += struct.pack("<Q", first) + pages.to_bytes(3, "little") + bytes([kind]) + struct.pack("<I", length)
     return body + payload
+
+
+RAW_BLOCK, RLE_BLOCK = 0, 1
+
+
+def zstd_frame(blocks, says):
+    """A zstd frame that SAYS it holds so many bytes. BLOCKS: (type, bytes of content, data)."""
+    frame = struct.pack("<IBI", 0xFD2FB528, 0xA0, says)
+    for i, (type_, size, data) in enumerate(blocks):
+        last = i == len(blocks) - 1
+        frame += (size << 3 | type_ << 1 | last).to_bytes(3, "little") + data
+    return frame
+
+
+def packed_body(inside, says=None, frame=None):
+    """PACKED with INSIDE, a PAGES body; SAYS and FRAME in place of what is right for it."""
+    says = len(inside) if says is None else says
+    frame = zstd_frame([(RAW_BLOCK, len(inside), inside)], says) if frame is None else frame
+    return struct.pack("<II", says, 0) + frame

@@ -77,9 +77,10 @@ class MemVerify(unittest.TestCase):
                     best = max(best, (end - start, end))
         return best[1]
 
-    def check(self, content):
+    def check(self, content, *options):
         port = free_port()
-        with Program("memverify", "--mib", 24, "--content", content, "--port", port) as it:
+        with Program("memverify", "--mib", 24, "--content", content, "--port", port,
+                     *options) as it:
             before = wait_for(port, lambda report: report["passes"] >= 2)
             self.assertEqual(before["errors"], 0)
             at = self.end_of_largest_mapping(it.process.pid) - 1000 * 4096 + 808
@@ -95,6 +96,41 @@ class MemVerify(unittest.TestCase):
         for content in "random", "text", "delta", "zero":
             with self.subTest(content):
                 self.check(content)
+
+    def test_flipped_bit_on_scattered_pages(self):
+        self.check("random", "--scattered")
+
+
+class Crowd(unittest.TestCase):
+    COUNT = 40
+
+    def start(self, port, *options):
+        return Program("crowd", "--processes", self.COUNT, "--port", port, *options)
+
+    def test_laps_and_end(self):
+        port = free_port()
+        with self.start(port):
+            self.assertEqual([ask(port, "lap")["laps"] for _ in range(3)], [1, 2, 3])
+            report = ask(port, "finish")
+        self.assertEqual((report["errors"], report["ended"], report["over"]),
+                         (0, self.COUNT, True))
+
+    def test_end_with_tokens_on_their_way(self):
+        port = free_port()
+        with self.start(port, "--tokens", 8):
+            wait_for(port, lambda report: report["laps"] > 50)
+            report = ask(port, "finish")
+        self.assertEqual((report["errors"], report["ended"]), (0, self.COUNT))
+
+    def test_one_of_them_is_gone(self):
+        port = free_port()
+        with self.start(port) as it:
+            ask(port, "lap")
+            with open(f"/proc/{it.process.pid}/task/{it.process.pid}/children",
+                      encoding="ascii") as children:
+                os.kill(int(children.read().split()[self.COUNT // 2]), 9)
+            report = wait_for(port, lambda report: report["over"])
+        self.assertGreater(report["errors"], 0)
 
 
 class FsLoad(unittest.TestCase):

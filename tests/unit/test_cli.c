@@ -108,8 +108,8 @@ static void test_usage(void)
 	ends("move web1 --to 1.2.3.4:1 --channels 17", 2);
 	ends("move web1 --to 1.2.3.4:1 --bandwidth 5", 2);
 	ends("move web1 --to 1.2.3.4:1 --downtime 2h", 2);
-	ends("move web1 --to 1.2.3.4:1 --compression zstd", 2);
-	holds(errors, "auto|none|lz4|delta");
+	ends("move web1 --to 1.2.3.4:1 --compression gzip", 2);
+	holds(errors, "auto|none|lz4|delta|zstd");
 	ends("stop web1 --timeout", 2);
 	holds(errors, "--timeout TIME");
 	ends("stop web1 --force --reset", 2);

@@ -11,6 +11,7 @@
 #include "migrate/bitmap.h"
 #include "migrate/codec.h"
 #include "migrate/codec_sparse.h"
+#include "migrate/pack.h"
 
 #define PAGE 4096u
 
@@ -105,7 +106,9 @@ struct pair {
 	struct stream_reader reader;
 	struct codec_target target;
 	uint32_t round;
+	struct unpacker *unpacker;
 	uint64_t zeroed; /* pages for which target.zero() was asked */
+	uint64_t bytes;  /* of records */
 };
 
 static int count_zeroed(void *context, uint64_t first, uint64_t count, struct error *err)
@@ -138,8 +141,11 @@ static void pair_init(struct pair *pair, enum codec_mode mode, size_t room)
 	pair->present = bitmap_create(PAGES);
 	CU_ASSERT_EQUAL_FATAL(pagecache_create(1 << 20, &pair->cache, NULL), 0);
 	CU_ASSERT_EQUAL_FATAL(codec_init(&pair->codec, mode, pair->cache, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(codec_allow_packing(&pair->codec, pages_area(room), NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(unpacker_create(&pair->unpacker, NULL), 0);
 	CU_ASSERT_EQUAL_FATAL(posix_memalign(&area, PAGE, pages_area(room)), 0);
 	pages_init(&pair->writer, area, room);
+	codec_begin(&pair->codec, &pair->writer, 0);
 	pair->reader = (struct stream_reader){ .name = "data", .connection = STREAM_DATA };
 	pair->target = (struct codec_target){
 		.base = pair->to,
@@ -161,6 +167,7 @@ static void pair_done(struct pair *pair)
 	free(pair->writer.area);
 	codec_done(&pair->codec);
 	codec_done(&pair->codec);
+	unpacker_destroy(pair->unpacker);
 	pagecache_destroy(pair->cache);
 }
 
@@ -175,12 +182,18 @@ static void pair_flush(struct pair *pair)
 
 	if (pages_empty(&pair->writer))
 		return;
-	CU_ASSERT_EQUAL_FATAL(
-		pages_seal(&pair->writer, &pair->stream, pair->round, &record, &len, &err), 0);
+	CU_ASSERT_EQUAL_FATAL(codec_seal(&pair->codec, &pair->writer, &pair->stream,
+					 pair->round, &record, &len, &err),
+			      0);
+	pair->bytes += len;
 	pair->reader.round = pair->round;
 	CU_ASSERT_EQUAL_FATAL(stream_parse_header(&pair->reader, record, &header, &err), 0);
 	body = record + STREAM_HEADER;
 	CU_ASSERT_EQUAL_FATAL(stream_check_bytes(&pair->reader, &header, body, &err), 0);
+	if (header.type == STREAM_PACKED)
+		CU_ASSERT_EQUAL_FATAL(unpacker_unpack(pair->unpacker, &pair->reader, &header,
+						      body, &header, &body, &err),
+				      0);
 	CU_ASSERT_EQUAL_FATAL(pages_parse_table(&pair->reader, &header, body, header.length,
 						region_pages, 1, &table, &err),
 			      0);
@@ -188,7 +201,7 @@ static void pair_flush(struct pair *pair)
 		CU_ASSERT_EQUAL_FATAL(codec_apply(&pair->target, &table.entries[i],
 						  body + table.entries[i].offset, &err),
 				      0);
-	pages_begin(&pair->writer, 0);
+	codec_begin(&pair->codec, &pair->writer, 0);
 }
 
 static void pair_send(struct pair *pair, uint64_t page)
@@ -265,10 +278,64 @@ static void test_rounds(void)
 	run_rounds(CODEC_DELTA, PAGE, 0, &stats);
 	CU_ASSERT_TRUE(stats.delta && stats.unchanged && stats.raw);
 	run_rounds(CODEC_AUTO, 3 * PAGE, 100, &stats);
-	CU_ASSERT_TRUE(stats.delta && stats.unchanged && stats.lz4);
+	CU_ASSERT_TRUE(stats.delta && stats.unchanged && stats.lz4 + stats.packed);
+	run_rounds(CODEC_ZSTD, PAGES_STAGING, 0, &stats);
+	CU_ASSERT_TRUE(stats.delta && stats.unchanged && stats.packed);
+	CU_ASSERT_EQUAL(stats.lz4, 0);
 	run_rounds(CODEC_LZ4, 3 * PAGE, 100, &stats);
 	run_rounds(CODEC_AUTO, 3 * PAGE, 0.001, &stats);
 	CU_ASSERT_TRUE(stats.raw > 10 * (stats.lz4 + stats.delta));
+}
+
+static void send_text(struct pair *pair, unsigned seed)
+{
+	pair->bytes = 0;
+	for (uint64_t page = 0; page < PAGES; page++) {
+		for (unsigned i = 0; i < PAGE; i++)
+			pair->from[page * PAGE + i] =
+				(uint8_t)("the quick brown fox "[(i + page + (i >> 7) * seed) % 20]);
+		pair_send(pair, page);
+	}
+	pair_flush(pair);
+	CU_ASSERT_EQUAL(memcmp(pair->from, pair->to, PAGES * PAGE), 0);
+	pair->round++;
+}
+
+/* Left to itself the codec packs records on a slow link, and on a fast one never. */
+static void test_packing(void)
+{
+	struct pair pair;
+
+	pair_init(&pair, CODEC_AUTO, PAGES_STAGING);
+	pair.codec.policy.link_ns = 0.1;
+	send_text(&pair, 1);
+	CU_ASSERT_TRUE(pair.bytes > (uint64_t)PAGES * PAGE * 9 / 10);
+	CU_ASSERT_EQUAL(pair.codec.stats.packed, 0);
+	pair.codec.policy.link_ns = 1e5;
+	pair.codec.packing = false; /* this record was begun on the fast link */
+	send_text(&pair, 3);
+	send_text(&pair, 5);
+	CU_ASSERT_TRUE(pair.codec.stats.packed > 0);
+	pair_done(&pair);
+	/* By word, every record. */
+	pair_init(&pair, CODEC_ZSTD, PAGES_STAGING);
+	send_text(&pair, 1);
+	CU_ASSERT_TRUE(pair.bytes < (uint64_t)PAGES * PAGE / 10);
+	CU_ASSERT_EQUAL(pair.codec.stats.packed, PAGES);
+	CU_ASSERT_EQUAL(pair.codec.stats.lz4, 0);
+	pair_done(&pair);
+	pair_init(&pair, CODEC_LZ4, PAGES_STAGING);
+	CU_ASSERT_PTR_NULL(pair.codec.packer);
+	pair_done(&pair);
+	/* Nobody said that the other side takes such. */
+	pair_init(&pair, CODEC_ZSTD, PAGES_STAGING);
+	packer_destroy(pair.codec.packer);
+	pair.codec.packer = NULL;
+	codec_begin(&pair.codec, &pair.writer, 0);
+	send_text(&pair, 1);
+	CU_ASSERT_TRUE(pair.bytes > (uint64_t)PAGES * PAGE);
+	CU_ASSERT_EQUAL(pair.codec.stats.packed, 0);
+	pair_done(&pair);
 }
 
 /* A page that never was anything but zero is neither sent, nor touched when it comes. */
@@ -417,6 +484,106 @@ static void test_policy(void)
 				      codec_policy_try(&policy, PAGES_DELTA, page));
 }
 
+static unsigned packs(const struct codec_policy *policy, enum codec_load load)
+{
+	unsigned n = 0;
+
+	for (uint32_t record = 0; record < 6400; record++)
+		n += codec_policy_pack(policy, load, record);
+	return n;
+}
+
+static void feed_pack(struct codec_policy *policy, enum codec_load load, uint64_t ns,
+		      size_t length)
+{
+	for (unsigned i = 0; i < 100; i++)
+		codec_policy_packed(policy, load, ns, 256 << 10, length);
+}
+
+static void at_price(struct codec_policy *policy, double ns)
+{
+	codec_policy_init(policy, CODEC_AUTO);
+	for (unsigned i = 0; i < 10; i++)
+		codec_policy_link(policy, 4 << 20, (uint64_t)(ns * (4 << 20)));
+}
+
+static void test_policy_packing(void)
+{
+	static const enum codec_mode others[] = { CODEC_NONE, CODEC_LZ4, CODEC_DELTA };
+	struct codec_policy policy;
+
+	/* 1 Gbit/s: all; packed records are held against LZ4 once that is known */
+	at_price(&policy, 8);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN), 6400);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_CHANGES), 6400);
+	/* 14 us a page for 1536 bytes of it saved, worth 12 */
+	feed_pack(&policy, CODEC_PLAIN, 900000, 160 << 10);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN), 6400 / CODEC_PACK_PROBE);
+	at_price(&policy, 32); /* four connections share it */
+	feed_pack(&policy, CODEC_PLAIN, 900000, 160 << 10);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN), 6400);
+	feed(&policy, PAGES_LZ4, 3000, 2000);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN), 6400 / CODEC_PACK_PROBE);
+	/* noise: probes only; changes are another matter */
+	feed(&policy, PAGES_LZ4, 3000, PAGE);
+	feed_pack(&policy, CODEC_PLAIN, 200000, 256 << 10);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN), 6400 / CODEC_PACK_PROBE);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_CHANGES), 6400);
+	/* where not even packing to nothing would pay there is not one */
+	at_price(&policy, 0.2);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN) + packs(&policy, CODEC_CHANGES), 0);
+	/* nor before the link is known */
+	codec_policy_init(&policy, CODEC_AUTO);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN) + packs(&policy, CODEC_CHANGES), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		codec_policy_init(&policy, others[i]);
+		policy.link_ns = 1000;
+		CU_ASSERT_EQUAL(packs(&policy, CODEC_PLAIN), 0);
+	}
+	codec_policy_init(&policy, CODEC_ZSTD);
+	CU_ASSERT_EQUAL(packs(&policy, CODEC_CHANGES), 6400);
+	CU_ASSERT_EQUAL(tries(&policy, PAGES_DELTA), 6400);
+	CU_ASSERT_EQUAL(tries(&policy, PAGES_LZ4), 0);
+}
+
+/* A round's first megabytes vanish in sockets' buffers: they do not make the link cheaper. */
+static void test_rounds_price(void)
+{
+	struct codec_policy policy;
+
+	at_price(&policy, 8);
+	codec_policy_round(&policy, 160 << 20, 1000000);
+	for (unsigned i = 0; i < 3; i++)
+		codec_policy_link(&policy, 2 << 20, 200000);
+	CU_ASSERT_EQUAL(tries(&policy, PAGES_DELTA), 6400);
+	/* a short round says nothing: neither that it is cheaper ... */
+	codec_policy_round(&policy, 100 << 10, 0);
+	CU_ASSERT_EQUAL(tries(&policy, PAGES_DELTA), 6400);
+	/* ... and a long one, all acknowledged, that it is */
+	codec_policy_link(&policy, 40 << 20, 4000000);
+	codec_policy_round(&policy, 160 << 20, 1000000);
+	CU_ASSERT_TRUE(tries(&policy, PAGES_DELTA) < 400);
+	/* ... nor dearer, with its round trip */
+	codec_policy_link(&policy, 10 << 10, 1000);
+	codec_policy_round(&policy, 10 << 10, 500000000);
+	CU_ASSERT_TRUE(tries(&policy, PAGES_DELTA) < 400);
+}
+
+/* A try in which something else had the processor for a while does not make a codec dear. */
+static void test_late_try(void)
+{
+	struct codec_policy policy;
+
+	at_price(&policy, 8);
+	for (unsigned i = 0; i < 400; i++) {
+		codec_policy_tried(&policy, PAGES_DELTA, i % 50 == 1 ? 30000000 : 1200, 60);
+		CU_ASSERT_EQUAL_FATAL(tries(&policy, PAGES_DELTA), 6400);
+	}
+	/* one that has become dear for good is found out */
+	feed(&policy, PAGES_DELTA, 300000, 60);
+	CU_ASSERT_TRUE(tries(&policy, PAGES_DELTA) < 400);
+}
+
 /* What a socket makes of a link of 1 Gbit/s: nine records at once, then a long wait. */
 static void test_bursts(void)
 {
@@ -457,6 +624,8 @@ static void test_modes(void)
 	CU_ASSERT_TRUE(tries(&policy, PAGES_LZ4) < 400);
 	CU_ASSERT_EQUAL(codec_mode_parse("delta", &mode, &err), 0);
 	CU_ASSERT_EQUAL(mode, CODEC_DELTA);
+	CU_ASSERT_EQUAL(codec_mode_parse("zstd", &mode, &err), 0);
+	CU_ASSERT_EQUAL(mode, CODEC_ZSTD);
 	CU_ASSERT_EQUAL(codec_mode_parse("", &mode, &err), 0);
 	CU_ASSERT_EQUAL(mode, CODEC_AUTO);
 	CU_ASSERT_EQUAL(codec_mode_parse("zip", &mode, &err), -EINVAL);
@@ -479,6 +648,10 @@ int main(void)
 	CU_add_test(suite, "hostile payloads", test_hostile_payloads);
 	CU_add_test(suite, "what pays is tried", test_policy);
 	CU_add_test(suite, "modes", test_modes);
+	CU_add_test(suite, "records are packed", test_packing);
+	CU_add_test(suite, "when packing pays", test_policy_packing);
+	CU_add_test(suite, "what a round cost", test_rounds_price);
+	CU_add_test(suite, "a try cut in two", test_late_try);
 	CU_add_test(suite, "bursts of a socket", test_bursts);
 	CU_add_test(suite, "a stall is not a slow link", test_stall);
 	CU_basic_run_tests();

@@ -358,6 +358,7 @@ static void test_dry_run_words(void)
 	plan_predict(&guess, &out);
 	CU_ASSERT_EQUAL(out.verdict, PLAN_GIVE_UP);
 	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "does not converge"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "were pages sent whole (bandwidth"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "1 GB/s assumed"));
 	guess.limits.unconverged = PLAN_UNCONVERGED_THROTTLE;
 	guess.bandwidth = 1000000000;

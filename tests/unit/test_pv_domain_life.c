@@ -41,14 +41,6 @@ static bool all_gone(int ms)
 	return false;
 }
 
-static double milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
 static void test_many(void)
 {
 	enum { N = 500 };
@@ -118,7 +110,6 @@ static void check_end(bool of_domain)
 	struct pv_context *context, *sibling;
 	struct pv_map map = {.op = PV_UNMAP, .va = RIG_FREE, .pages = 1};
 	pthread_t thread;
-	double start;
 
 	CU_ASSERT_EQUAL_FATAL(rig_make(&rig), 0);
 	domain = rig_domain(&rig);
@@ -128,9 +119,8 @@ static void check_end(bool of_domain)
 	CU_ASSERT_EQUAL(pthread_create(&thread, NULL, kill_later,
 				       of_domain ? &domain->template : &context->pid),
 			0);
-	start = milliseconds();
+	/* Nobody kicks it: without a word of its end this would not return. */
 	CU_ASSERT_EQUAL(rig_run(context).kind, PV_STOP_LOST);
-	CU_ASSERT(milliseconds() - start < 500);
 	pthread_join(thread, NULL);
 	CU_ASSERT_EQUAL(rig_run(context).kind, PV_STOP_LOST);
 	if (of_domain) {

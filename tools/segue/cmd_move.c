@@ -286,7 +286,7 @@ static const struct option_spec move_options[] = {
     {"time-limit", "TIME", NULL, "give up after this, such as 5m"},
     {"if-unconverged", "WORD", "give-up|keep-trying|throttle",
      "when it dirties memory faster than it can be sent"},
-    {"compression", "WORD", "auto|none|lz4|delta", "auto if not given"},
+    {"compression", "WORD", "auto|none|lz4|delta|zstd", "auto if not given"},
     {"record", "DIR", NULL, "copy all that is sent there, below the state directory"},
     {"dry-run", NULL, NULL, "predict only; the guest stays"},
     {NULL, NULL, NULL, NULL},

@@ -134,8 +134,10 @@ static void print_pages(const Segue__Progress *p)
 		printf("%s%" PRIu64 " %s", comma, counts[i], words[i]);
 		comma = ", ";
 	}
-	printf("%s) over %u channel%s\n", *comma ? "" : "none", p->channels,
-	       p->channels == 1 ? "" : "s");
+	printf("%s)", *comma ? "" : "none");
+	if (p->pages_packed)
+		printf(", %" PRIu64 " of them packed with zstd,", p->pages_packed);
+	printf(" over %u channel%s\n", p->channels, p->channels == 1 ? "" : "s");
 }
 
 void move_view_moved(const char *name, const char *to, const Segue__Progress *progress)

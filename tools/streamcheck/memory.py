@@ -3,13 +3,14 @@
 
 import mmap
 import struct
-from . import lz4
-from .records import Bad
+from . import lz4, zstd
+from .records import Bad, Unpacked
 
 PAGE = 4096
 KINDS = ('ZERO', 'RAW', 'LZ4', 'DELTA')
 ENTRIES = 256
 RAW_PAGES = 256
+BODY_LEAST, BODY_MOST = 8 + 16, 1024 * 1024 + 64 * 1024
 
 
 class Entry:
@@ -31,6 +32,21 @@ def fits(kind, pages, length):
     if kind == 'RAW':
         return pages <= RAW_PAGES and length == pages * PAGE
     return pages == 1 and 1 <= length < PAGE
+
+
+def unpacked(record):
+    """The PAGES record a PACKED one stands for."""
+    if len(record.body) < 8:
+        raise record.bad('no room for its length')
+    size, zero = struct.unpack_from('<II', record.body)
+    if not BODY_LEAST <= size <= BODY_MOST:
+        raise record.bad(f'{size} bytes unpacked')
+    if zero:
+        raise record.bad('unknown bits', 4)
+    try:
+        return Unpacked(record, zstd.decode(record.body[8:], size))
+    except ValueError as e:
+        raise record.bad(str(e), 8) from None
 
 
 def table(record, regions):

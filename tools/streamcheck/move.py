@@ -4,7 +4,7 @@
 import itertools
 import os
 import re
-from .memory import make_region, once, table
+from .memory import make_region, once, table, unpacked
 from .records import Bad, message, number, octets, records
 
 # On control, in this order; what may follow a record (ALIVE anywhere, ABORT ends all).
@@ -26,6 +26,8 @@ class Move:
         self.acked = 0
         self.state = 0
         self.bytes = 0
+        self.packed = 0        # records
+        self.takes_packed = None  # the destination's word; None: its way was not recorded
         self.round_bytes = []
 
 
@@ -85,6 +87,8 @@ def read_back(move, path, stream):
     last = None
     for record in records(path, stream, 'control', '<', move.whole):
         last = ordered(None, BACK, record, last)
+        if record.name == 'WELCOME':
+            move.takes_packed = bool(number(record, message(record), 3) & 1)
         if record.name == 'ROUND_ACK':
             acked = number(record, message(record), 1)
             if acked != move.acked + 1:
@@ -129,12 +133,21 @@ class Data:
         return None
 
 
+def take_packed(move, record):
+    if move.takes_packed is False:
+        raise record.bad('the destination never said that it takes such')
+    move.packed += 1
+    return unpacked(record)
+
+
 def apply_round(move, pages):
     sent = {}
     for record in pages:
+        move.bytes += len(record.body)
+        if record.name == 'PACKED':
+            record = take_packed(move, record)
         region, entries = table(record, move.regions)
         sent.setdefault(region, []).extend(entries)
-        move.bytes += len(record.body)
     for region, entries in sorted(sent.items()):
         once(entries)
         for entry in entries:

@@ -26,6 +26,7 @@ TYPES = {
     14: ('ANSWER', '<', ('query',), 64 * KIB),
     15: ('ALIVE', '<>', ('control',), 0),
     16: ('DONE', '>', ('control',), 256 * KIB),
+    17: ('PACKED', '>', ('data',), 1024 * KIB + 64 * KIB),
 }
 
 
@@ -49,6 +50,16 @@ class Record:
         return Bad(self.file, self.offset + HEADER.size + at, f'{self.name}: {reason}')
 
 
+class Unpacked(Record):
+    """What a PACKED record held: a PAGES body that never was on the wire as such."""
+
+    def __init__(self, packed, body):
+        super().__init__(packed.file, packed.offset, 'PAGES', packed.round, body)
+
+    def bad(self, reason, at=0):
+        return Bad(self.file, self.offset + HEADER.size, f'PACKED: unpacked byte {at}: {reason}')
+
+
 def header(file, at, raw, connection, way, sequence):
     magic, kind, flags, length, round_, number, check = HEADER.unpack(raw)
     if magic != MAGIC:
@@ -64,7 +75,7 @@ def header(file, at, raw, connection, way, sequence):
         raise Bad(file, at + 4, f'{name} does not belong on a {connection} connection')
     if length > longest:
         raise Bad(file, at + 8, f'{name}: body of {length} bytes, the longest is {longest}')
-    if (round_ != 0) != (name in ('PAGES', 'ROUND_END')):
+    if (round_ != 0) != (name in ('PAGES', 'PACKED', 'ROUND_END')):
         raise Bad(file, at + 12, f'{name}: round is {round_}')
     if number != sequence:
         raise Bad(file, at + 16, f'{name}: sequence number {number}, not {sequence}')

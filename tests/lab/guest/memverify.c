@@ -4,9 +4,10 @@
  * before rewriting it: a page that lost a write, or got another's, is found in the next pass.
  *
  *   memverify --mib N [--rate PAGES/S] [--threads N] [--content mixed|random|text|zero|delta]
- *             [--port P (5001)]
+ *             [--scattered] [--port P (5001)]
  *
- * A page is a function of its index and its generation; generations are kept beside.
+ * A page is a function of its index and its generation; generations are kept beside. With
+ * --scattered the pages are taken at random.
  */
 #include "common.h"
 
@@ -35,6 +36,7 @@ static uint64_t (*memory)[PAGE_WORDS];
 static uint32_t *generation;
 static size_t page_count;
 static enum content content;
+static bool scattered;
 static struct worker workers[MAX_THREADS];
 static unsigned int worker_count;
 static _Atomic uint64_t errors;
@@ -110,12 +112,20 @@ static void page_write(size_t page)
 	}
 }
 
+static size_t page_any(const struct worker *worker, uint64_t *state)
+{
+	return worker->first + prng_next(state) % (worker->end - worker->first);
+}
+
 static void *worker_run(void *context)
 {
 	struct worker *worker = context;
+	uint64_t state = worker->first;
 
 	for (;;) {
-		for (size_t page = worker->first; page < worker->end; page++) {
+		for (size_t next = worker->first; next < worker->end; next++) {
+			size_t page = scattered ? page_any(worker, &state) : next;
+
 			page_check(page);
 			page_write(page);
 			worker->pages++;
@@ -179,6 +189,7 @@ int main(int argc, char **argv)
 {
 	uint64_t rate = option_number(argc, argv, "rate", 0);
 
+	scattered = option_flag(argc, argv, "scattered");
 	content = content_parse(option(argc, argv, "content", "mixed"));
 	worker_count = (unsigned int)option_number(argc, argv, "threads", 1);
 	if (worker_count < 1 || worker_count > MAX_THREADS)

@@ -19,7 +19,8 @@
  * pv_domain_map(), _unmap() and _track() may be called by any thread (the migration's), also
  * while contexts of the domain run; the caller sees to it that no two of them, or one of them
  * and pv_domain_scan(), are under way at once.
- * Whatever a domain does, no call here waits longer for it than PV_BOUND_MS.
+ * Whatever a domain does, no call here waits longer for it than PV_STARVED_MS: a busy host may
+ * keep a context from running for seconds, and that is not the guest's fault.
  */
 struct pv_host;
 struct pv_domain;
@@ -27,7 +28,8 @@ struct pv_context;
 
 #define PV_VA_BEGIN SEGUE_PV_USER_BEGIN /* guest addresses a domain can map: from here */
 #define PV_VA_END   SEGUE_PV_VA_END     /* to here; what is ours lies far above */
-#define PV_BOUND_MS 1000
+#define PV_BOUND_MS 1000    /* of processor time, after which a context must have stopped */
+#define PV_STARVED_MS 10000 /* of any, whether it got a processor or not */
 
 /* ---- host ---- */
 

@@ -78,8 +78,9 @@ static int on_newborn(struct birth *birth, const struct seccomp_notif *n)
 	struct pv_context *context = birth->context;
 	int listener = context->domain->listener;
 
-	if (!context->pid && is_prctl(n)) {
-		birth->error = pv_listener_pidfd(listener, n, &context->pidfd);
+	if (is_prctl(n)) {
+		if (!context->pid)
+			birth->error = pv_listener_pidfd(listener, n, &context->pidfd);
 		if (birth->error < 0) /* which it takes for the end */
 			return pv_listener_answer(listener, n->id, -1);
 		context->pid = (pid_t)n->pid;
@@ -103,29 +104,49 @@ static int on_stranger(struct birth *birth, const struct seccomp_notif *n)
 	return 0;
 }
 
-static int on_template(struct birth *birth, const struct seccomp_notif *n)
+static int order_birth(const struct pv_context *context)
 {
-	struct pv_domain *domain = birth->context->domain;
-	int64_t child = (int64_t)n->data.args[0];
+	struct pv_domain *domain = context->domain;
+
+	return pv_listener_answer(domain->listener, domain->template_id,
+				  (int64_t)(pv_context_area(context) + PV_AREA_SIZE));
+}
+
+static int on_child(struct birth *birth, int64_t child)
+{
 	int r = 0;
 
-	if (!birth->cloned && is_clone(birth->context, n)) {
-		birth->cloned = true;
-		return pv_listener_continue(domain->listener, n->id);
-	}
-	if (!birth->cloned || !pv_notif_is(n, PV_CALL_TEMPLATE, shim_template_ip) || !child)
-		return -EIO;
-	domain->template_id = n->id;
-	if (child < 0) {
+	if (child < 0)
 		birth->error = -EAGAIN;
-		return 0;
-	}
-	birth->child = (pid_t)child;
-	for (unsigned i = 0; !r && i < birth->n_strangers; i++)
+	else
+		birth->child = (pid_t)child;
+	for (unsigned i = 0; !r && birth->child && i < birth->n_strangers; i++)
 		r = on_stranger(birth, &birth->strangers[i]);
 	return r;
 }
 
+static int on_template(struct birth *birth, const struct seccomp_notif *n)
+{
+	struct pv_domain *domain = birth->context->domain;
+	int64_t child = (int64_t)n->data.args[0];
+	int r;
+
+	if (!birth->child && is_clone(birth->context, n)) {
+		r = pv_listener_continue(domain->listener, n->id);
+		birth->cloned = birth->cloned || !r;
+		return r;
+	}
+	if (!pv_notif_is(n, PV_CALL_TEMPLATE, shim_template_ip))
+		return -EIO;
+	domain->template_id = n->id;
+	if (!birth->cloned)
+		return order_birth(birth->context); /* it waits anew */
+	if (birth->child)
+		return 0; /* the same */
+	return child ? on_child(birth, child) : -EIO;
+}
+
+/* -ENOENT: the host stopped whom we answered, and its call comes again. */
 static int be_born(struct birth *birth)
 {
 	struct pv_context *context = birth->context, *sibling;
@@ -133,9 +154,8 @@ static int be_born(struct birth *birth)
 	struct seccomp_notif n;
 	int r;
 
-	r = pv_listener_answer(domain->listener, domain->template_id,
-			       (int64_t)(pv_context_area(context) + PV_AREA_SIZE));
-	while (!r && !birth->ready && !birth->error) {
+	r = order_birth(context);
+	while ((!r || r == -ENOENT) && !birth->ready && !birth->error) {
 		/* No guest code is waited for: only a host in trouble takes long. */
 		r = pv_listener_receive_within(domain->listener, BIRTH_MS, &n);
 		if (r < 0)

@@ -168,7 +168,7 @@ int pv_context_get(struct pv_context *context, struct segue_pv_regs *regs, void 
 
 	if (!context->has_registers || (xsave && *len < size))
 		return error_set(err, -EINVAL, "pv: no registers, or no room for them");
-	if (pv_context_park(context, PV_BOUND_MS) < 0)
+	if (pv_context_park(context, PV_STARVED_MS) < 0)
 		return error_set(err, -EIO, "pv: a guest's process has ended");
 	pv_frame_settle(context);
 	get_registers(context, regs);
@@ -253,7 +253,7 @@ int pv_context_set(struct pv_context *context, const struct segue_pv_regs *regs,
 	if (regs->fs_base >= USER_END || regs->gs_base >= USER_END ||
 	    (xsave && !pv_xstate_valid(&context->domain->host->xstate, xsave, len)))
 		return error_set(err, -EINVAL, "pv: registers that no program can have");
-	if (pv_context_park(context, PV_BOUND_MS) < 0)
+	if (pv_context_park(context, PV_STARVED_MS) < 0)
 		return error_set(err, -EIO, "pv: a guest's process has ended");
 	if (xsave)
 		put_xstate(context, xsave);

@@ -112,6 +112,7 @@ bool pv_gate_lend(struct pv_context *kernel, struct pv_context *context, uint64_
 	    .number = (uint32_t)context->call.nr,
 	    .rip = context->call.instruction_pointer,
 	};
+	context->lent_id = context->id;
 	__atomic_store_n(&gate->page, page, __ATOMIC_RELAXED);
 	return true;
 }
@@ -131,10 +132,11 @@ void pv_gate_recall(struct pv_domain *kernel, struct pv_context *context, uint32
 {
 	struct pv_gate_slot *from = slot_of(kernel, slot);
 	uint64_t id = __atomic_load_n(&from->id, __ATOMIC_RELAXED);
+	bool heard = context->id != context->lent_id; /* it waits anew in the same call */
 
 	from->context = PV_NO_CONTEXT;
-	if (id != context->id)
-		wait_in(context, from, id);
+	if (heard || id != context->lent_id)
+		wait_in(context, from, heard ? context->id : id);
 }
 
 /* ---- what it was at when the kernel's thread stopped ---- */

@@ -102,6 +102,8 @@ struct pv_context {
 	struct seccomp_data call; /* the last system call */
 	bool call_open;   /* it waits for its value, parked or not */
 	bool has_value;
+	uint64_t lent_id; /* .id when it was lent */
+	bool again;       /* it has notified anew since it was let go on */
 	int64_t value;
 	bool has_registers;
 	int cpu;
@@ -115,6 +117,9 @@ struct pv_context {
 	atomic_bool kicked, running, dead;
 	atomic_bool signalled; /* by SIGUSR2, and has not stopped for it yet */
 	atomic_uint_fast64_t kicked_ms;
+
+	/* the watcher: the kick it has looked at before, and the processor time used by then */
+	uint64_t seen_kick_ms, seen_used_ms;
 };
 
 /* For the watcher: which thread waits (0: none), and for whom. */

@@ -14,6 +14,16 @@
 
 /* ---- what a context is in ---- */
 
+/*
+ * A context that waits for its answer and notifies anew has not had it: the host froze or
+ * stopped the process, and the call that waited began again. It is where it was.
+ */
+static void file_again(struct pv_context *context, const struct seccomp_notif *notif)
+{
+	context->id = notif->id;
+	context->again = true;
+}
+
 static void file_call(struct pv_context *context, const struct seccomp_notif *notif)
 {
 	context->state = PV_IN_SYSCALL;
@@ -47,7 +57,14 @@ static int file_stop(struct pv_context *context, const struct seccomp_notif *not
 
 int pv_context_file(struct pv_context *context, const struct seccomp_notif *notif)
 {
-	if (pv_notif_is(notif, PV_CALL_STOP, shim_stop_ip))
+	bool stop = pv_notif_is(notif, PV_CALL_STOP, shim_stop_ip);
+
+	if (context->state == (stop ? PV_PARKED : PV_IN_SYSCALL)) {
+		file_again(context, notif);
+		return 0;
+	}
+	context->again = false;
+	if (stop)
 		return file_stop(context, notif);
 	file_call(context, notif);
 	return 0;
@@ -79,6 +96,8 @@ static int next_of(struct pv_context *context, uint64_t until)
 		other = pv_context_find(domain, notif.pid);
 		if (other)
 			pv_context_file(other, &notif);
+		else if (notif.pid == (uint32_t)domain->template)
+			domain->template_id = notif.id; /* it waits anew */
 	}
 }
 
@@ -120,11 +139,11 @@ static int resume_call(struct pv_context *context)
 
 	if ((value <= ERESTART_FIRST && value >= ERESTART_LAST) ||
 	    atomic_load(&context->signalled))
-		return pv_context_park(context, PV_BOUND_MS);
+		return pv_context_park(context, PV_STARVED_MS);
 	r = pv_listener_answer(context->domain->listener, context->id, value);
 	if (!r)
 		context->state = PV_RUNNING;
-	/* Something else ended its wait: it comes to the shim's stop with value due, or ends. */
+	/* Else it waits anew, or ends. */
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -136,8 +155,9 @@ static int resume_parked(struct pv_context *context)
 	pv_frame_settle(context);
 	value = (int64_t)context->frame | (context->composed ? PV_STOP_BASES : 0);
 	r = pv_listener_answer(context->domain->listener, context->id, value);
-	context->state = PV_RUNNING;
-	return r == -ENOENT ? 0 : r; /* it lets signals in there: its own loss */
+	if (!r)
+		context->state = PV_RUNNING;
+	return r == -ENOENT ? 0 : r; /* it waits anew; what signals it let in is its own loss */
 }
 
 static int resume(struct pv_context *context)
@@ -165,7 +185,7 @@ static bool take_kick(struct pv_context *context, struct pv_stop *stop)
 /* INT 0x80 and the like: guests have no such thing. */
 static int refuse_call(struct pv_context *context, struct pv_stop *stop)
 {
-	int r = pv_context_park(context, PV_BOUND_MS);
+	int r = pv_context_park(context, PV_STARVED_MS);
 
 	if (r < 0)
 		return r;
@@ -190,6 +210,10 @@ static int tell_call(struct pv_context *context, struct pv_stop *stop)
 /* 1: nothing to tell, go on. */
 static int tell(struct pv_context *context, struct pv_stop *stop)
 {
+	if (context->again) {
+		context->again = false;
+		return take_kick(context, stop) ? 0 : 1;
+	}
 	if (context->state == PV_IN_SYSCALL)
 		return tell_call(context, stop);
 	/* The value of a call was due when it was interrupted; or a signal came late. */

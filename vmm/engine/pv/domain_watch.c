@@ -21,12 +21,17 @@
 #define FROM_TIMER (~0ull)
 #define FROM_WAKE  (~0ull - 1)
 
+static uint64_t clock_ms(clockid_t clock)
+{
+	struct timespec now = {0};
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 uint64_t pv_now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return clock_ms(CLOCK_MONOTONIC);
 }
 
 bool pv_await_end(int pidfd, uint64_t end)
@@ -154,15 +159,32 @@ void pv_watch_kicked(struct pv_host *host)
 		timerfd_settime(host->timer, 0, &when, NULL);
 }
 
+/* Processor time. The clock of a process: clock_getcpuclockid(3), without its system call. */
+static uint64_t used_ms(pid_t pid)
+{
+	const unsigned scheduled = 2; /* CPUCLOCK_SCHED of Linux's posix-timers.h */
+
+	return clock_ms((clockid_t)(~(unsigned)pid << 3 | scheduled));
+}
+
+/*
+ * A context that gets a processor stops there and then, unless its guest sees to it that it
+ * does not. One that gets none is innocent.
+ */
 static bool overdue(struct pv_context *context, uint64_t now, bool *again)
 {
-	uint64_t since;
+	uint64_t since, used;
 
 	if (!atomic_load(&context->running) || !atomic_load(&context->kicked))
 		return false;
 	*again = true;
 	since = atomic_load(&context->kicked_ms);
-	return now > since && now - since > PV_BOUND_MS;
+	used = used_ms(context->pid);
+	if (context->seen_kick_ms != since) {
+		context->seen_kick_ms = since;
+		context->seen_used_ms = used;
+	}
+	return used > context->seen_used_ms + PV_BOUND_MS || now > since + PV_STARVED_MS;
 }
 
 static void on_timer(struct pv_host *host)

@@ -89,6 +89,15 @@ void pv_expect(struct pv_user *user, uint64_t va, uint32_t error)
 		user->ahead[user->n_ahead++] = (struct pv_ahead){.va = va, .error = error};
 }
 
+/* An order costs an exchange with the mapper, also for what is mapped already. */
+static bool is_there(const struct pv_shadow *shadow, const struct pv_ahead *ahead)
+{
+	struct pv_leaf leaf;
+
+	return pv_shadow_find(shadow, ahead->va, &leaf) &&
+	       (leaf.prot & access_of(ahead->error)) != 0;
+}
+
 /*
  * A fault costs a signal there and back. The one that the guest's kernel has just been told of
  * is over once it has filled in its tables, and a program that is started has its first ones
@@ -102,6 +111,8 @@ void pv_fault_ahead(struct pv_engine *e, struct pv_user *user)
 		return;
 	pthread_mutex_lock(&e->shadow_lock);
 	for (unsigned i = 0; i < user->n_ahead; i++) {
+		if (is_there(user->space->shadow, &user->ahead[i]))
+			continue;
 		stop.trap.address = user->ahead[i].va;
 		stop.trap.error = user->ahead[i].error;
 		(void)resolve(e, user->space->shadow, &stop, &stop.trap.error);

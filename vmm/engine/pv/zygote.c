@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <asm/unistd.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -234,8 +235,14 @@ SHIM_CODE static void mapper_main(void *argument)
 	if (birth->listener < 0)
 		fail(birth->orders, birth->listener);
 	program.len = (unsigned short)mapper_filter(filter);
+	/* Nothing but its end shall interrupt its waiting for orders; before 5.19 much does. */
 	listener = call3(__NR_seccomp, SECCOMP_SET_MODE_FILTER,
-			 SECCOMP_FILTER_FLAG_NEW_LISTENER, (long)&program);
+			 SECCOMP_FILTER_FLAG_NEW_LISTENER |
+			     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+			 (long)&program);
+	if (listener == -EINVAL)
+		listener = call3(__NR_seccomp, SECCOMP_SET_MODE_FILTER,
+				 SECCOMP_FILTER_FLAG_NEW_LISTENER, (long)&program);
 	if (listener < 0)
 		fail(birth->orders, listener);
 	fds[0] = (int)birth->listener;
