@@ -52,6 +52,13 @@ struct migrate_guest {
 	int (*contract)(void *context, struct buffer *contract, struct error *err);
 	int (*accept)(void *context, const uint8_t *contract, size_t len, struct error *err);
 
+	/*
+	 * What came from outside for the guest that has gone, at most STREAM_MAX_LATE bytes, and
+	 * at the other end the same. Neither is ever needed. NULL: there is no such thing.
+	 */
+	int (*late)(void *context, struct buffer *late, struct error *err);
+	int (*take_late)(void *context, const uint8_t *late, size_t len, struct error *err);
+
 	/* Something a person watching would want to see has changed. NULL: nobody watches. */
 	void (*progress)(void *context);
 };

@@ -65,6 +65,17 @@ static int take_abort(struct receiver *r, const struct stream_header *header, st
 	return -ECONNABORTED;
 }
 
+/* The source is done. What it still had for the guest may be lost, but is not believed unread. */
+static int take_done(struct receiver *r)
+{
+	const struct migrate_guest *guest = r->session.guest;
+
+	if (r->body.len && guest->take_late)
+		guest->take_late(guest->context, r->body.data, r->body.len, NULL);
+	r->done = true;
+	return 0;
+}
+
 /* Which record may come in which state; everything else is an error. */
 static bool expected(const struct receiver *r, enum stream_type type)
 {
@@ -103,8 +114,7 @@ static int take_record(struct receiver *r, struct error *err)
 		return take_finish(r, &header, err);
 	if (header.type == STREAM_GRANT)
 		return take_grant(r, &header, err);
-	r->done = true;
-	return 0;
+	return take_done(r);
 }
 
 static int tell_alive(struct receiver *r, struct error *err)

@@ -9,6 +9,8 @@
 
 #include "hello.pb-c.h"
 
+#define ANNOUNCED_MS 2 /* from RESUMED until switches have learned where the guest is */
+
 /*
  * From the pause on. What is in here is in the blackout: pause, last pages, state, commit.
  */
@@ -140,6 +142,24 @@ static int still_there(struct sender *s, struct error *err)
 	return 0;
 }
 
+/*
+ * Requests that came while the guest stood still would be answered only after their clients'
+ * patience: 200 ms, with TCP. Once the destination has told the network where the guest is, no
+ * more come here; those that did go after it.
+ */
+static void send_done(struct sender *s)
+{
+	const struct migrate_guest *guest = s->session.guest;
+
+	s->body.len = 0;
+	if (guest->late) {
+		poll(NULL, 0, ANNOUNCED_MS);
+		if (guest->late(guest->context, &s->body, NULL) || s->body.len > STREAM_MAX_LATE)
+			s->body.len = 0;
+	}
+	record_send(&s->control, STREAM_DONE, 0, s->body.data, s->body.len, NULL);
+}
+
 /* The point of commitment. Before it any failure is returned, after it resolved. */
 static int commit(struct sender *s, struct error *err)
 {
@@ -159,7 +179,7 @@ static int commit(struct sender *s, struct error *err)
 	if (r)
 		return sender_resolve(s, err);
 	show_blackout(s);
-	record_send(&s->control, STREAM_DONE, 0, NULL, 0, NULL);
+	send_done(s);
 	return session_event(&s->session, SW_EV_RESUMED, err);
 }
 

@@ -19,6 +19,7 @@
 #define STREAM_MAX_MESSAGE (64u << 10)
 #define STREAM_MAX_PAGES   ((1u << 20) + (64u << 10))
 #define STREAM_MAX_STATE   (16u << 20)
+#define STREAM_MAX_LATE    (256u << 10)
 
 enum stream_type {
 	STREAM_HELLO = 1,

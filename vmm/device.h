@@ -16,6 +16,8 @@
  */
 struct device;
 
+#define DEVICE_LATE_MAX (60u << 10)
+
 struct device_ops {
 	/* Back to power-on state. */
 	void (*reset)(struct device *device);
@@ -38,6 +40,14 @@ struct device_ops {
 	 * ROUND counts from 0, with growing pauses in between. NULL: nothing to announce.
 	 */
 	void (*announce)(struct device *device, unsigned round);
+
+	/*
+	 * What came from outside and has not been given to the guest, which has gone: as a packed
+	 * protobuf, DEVICE_LATE_MAX bytes at most; late_load is given the same, of a guest that
+	 * runs, and may drop it. NULL: nothing comes from outside.
+	 */
+	int (*late_save)(struct device *device, struct buffer *late);
+	void (*late_load)(struct device *device, const uint8_t *late, size_t len);
 	void (*destroy)(struct device *device);
 };
 

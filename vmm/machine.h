@@ -64,6 +64,12 @@ int machine_load(struct machine *machine, const uint8_t *state, size_t len, stru
 int machine_contract(struct machine *machine, struct buffer *contract);
 int machine_accept(struct machine *machine, const uint8_t *contract, size_t len,
 		   struct error *err);
+/*
+ * What came from outside for a guest that has gone from here, and the same where it runs now.
+ * Nothing of it is needed.
+ */
+int machine_late_save(struct machine *machine, struct buffer *late);
+void machine_late_load(struct machine *machine, const uint8_t *late, size_t len);
 /* After a resume that followed a move: devices tell the network, several times. */
 void machine_announce(struct machine *machine);
 

@@ -193,6 +193,22 @@ static void accept_run(struct loopcall *call)
 					   &call->error));
 }
 
+static void late_run(struct loopcall *call)
+{
+	struct mover *mover = call->context;
+
+	loopcall_done(call, machine_late_save(mover->machine, ((struct bytes_call *)call)->to));
+}
+
+static void take_late_run(struct loopcall *call)
+{
+	struct mover *mover = call->context;
+	struct bytes_call *bytes = (struct bytes_call *)call;
+
+	machine_late_load(mover->machine, bytes->from, bytes->len);
+	loopcall_done(call, 0);
+}
+
 static int mover_save(void *context, struct buffer *state, struct error *err)
 {
 	return bytes_wait(context, &(struct bytes_call){.to = state}, save_run, err);
@@ -211,6 +227,17 @@ static int mover_contract(void *context, struct buffer *contract, struct error *
 static int mover_accept(void *context, const uint8_t *contract, size_t len, struct error *err)
 {
 	return bytes_wait(context, &(struct bytes_call){.from = contract, .len = len}, accept_run,
+			  err);
+}
+
+static int mover_late(void *context, struct buffer *late, struct error *err)
+{
+	return bytes_wait(context, &(struct bytes_call){.to = late}, late_run, err);
+}
+
+static int mover_take_late(void *context, const uint8_t *late, size_t len, struct error *err)
+{
+	return bytes_wait(context, &(struct bytes_call){.from = late, .len = len}, take_late_run,
 			  err);
 }
 
@@ -246,6 +273,8 @@ int mover_init(struct mover *mover, struct machine *machine, const char *name,
 		.load = mover_load,
 		.contract = mover_contract,
 		.accept = mover_accept,
+		.late = mover_late,
+		.take_late = mover_take_late,
 		.progress = progress,
 	};
 	return 0;

@@ -44,7 +44,7 @@ static const struct row {
 	{ STREAM_QUERY, ">", "new", 65536, false },
 	{ STREAM_ANSWER, "<", "doubt", 65536, false },
 	{ STREAM_ALIVE, "<>", "control", 0, false },
-	{ STREAM_DONE, ">", "control", 0, false },
+	{ STREAM_DONE, ">", "control", 256 << 10, false },
 	{ STREAM_PACKED, ">", "data", 1114112, true },
 };
 #define ROWS (sizeof(table) / sizeof(table[0]))

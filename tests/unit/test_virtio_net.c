@@ -349,6 +349,95 @@ static void test_move(void)
 	end();
 }
 
+/* What reaches the card of a guest that has gone comes out of its card elsewhere, in order. */
+static void test_late(void)
+{
+	uint8_t sent[2][512], none[NET_HEADER] = {0};
+	struct mini_seg seg[2] = {{0x400000, 2048}, {0x410000, 2048}};
+	struct buffer late = {0};
+	struct device *net;
+	size_t n = frame(sent[0], 300);
+
+	begin(EVENT_IDX);
+	net = fake_device(m, "net0");
+	frame(sent[1], 200);
+	fake_quiesce(m, net);
+	CU_ASSERT_EQUAL(net->ops->late_save(net, &late), 0);
+	CU_ASSERT_EQUAL(late.len, 0);
+	CU_ASSERT_EQUAL(send(wire, sent[0], n, 0), (ssize_t)n);
+	CU_ASSERT_EQUAL(send(wire, none, 3, 0), 3); /* no frame, and the end of what is taken */
+	CU_ASSERT_EQUAL(net->ops->late_save(net, &late), 0);
+	CU_ASSERT_EQUAL(send(wire, sent[1], n - 100, 0), (ssize_t)n - 100);
+	CU_ASSERT_EQUAL(net->ops->late_save(net, &late), 0); /* as if in one: repeated fields */
+	fake_resume(m, net);
+	mini_add(&mini, NET_RX, &seg[0], 0, 1);
+	mini_add(&mini, NET_RX, &seg[1], 0, 1);
+	net->ops->late_load(net, late.data, late.len);
+	CU_ASSERT_EQUAL(mini_wait(&mini, NET_RX), n);
+	CU_ASSERT_EQUAL(mini_wait(&mini, NET_RX), n - 100);
+	CU_ASSERT_EQUAL(memcmp(mini_at(&mini, seg[0].gpa + NET_HEADER), sent[0] + NET_HEADER, 300),
+			0);
+	CU_ASSERT_EQUAL(memcmp(mini_at(&mini, seg[1].gpa + NET_HEADER), sent[1] + NET_HEADER, 200),
+			0);
+	/* No buffers any more: lost, and the queue lives. */
+	net->ops->late_load(net, late.data, late.len);
+	CU_ASSERT_FALSE(mini_used(&mini, NET_RX));
+	CU_ASSERT_EQUAL(mini_status(&mini), 0x0f);
+	buffer_done(&late);
+	end();
+}
+
+/* More than a record has room for is left; the room is kept to. */
+static void test_late_many(void)
+{
+	uint8_t sent[2048];
+	struct buffer late = {0};
+	struct device *net;
+	size_t n = frame(sent, 1500);
+	unsigned before = 0;
+
+	begin(EVENT_IDX);
+	net = fake_device(m, "net0");
+	fake_quiesce(m, net);
+	while (send(wire, sent, n, 0) == (ssize_t)n)
+		before++;
+	CU_ASSERT_TRUE(before > 64);
+	CU_ASSERT_EQUAL(net->ops->late_save(net, &late), 0);
+	CU_ASSERT_TRUE(late.len > 30 * n && late.len <= DEVICE_LATE_MAX);
+	buffer_done(&late);
+	end();
+}
+
+/* A peer may say anything. */
+static void test_late_hostile(void)
+{
+	static uint8_t huge[NET_FRAME_MAX + 1];
+	ProtobufCBinaryData frames[] = {
+	    {0, NULL}, {NET_HEADER - 1, huge}, {sizeof(huge), huge}, {NET_FRAME_MAX, huge}};
+	Segue__VirtioNetLate message = SEGUE__VIRTIO_NET_LATE__INIT;
+	struct mini_seg seg = {0x400000, 2048};
+	struct buffer late = {0};
+	struct device *net;
+
+	begin(EVENT_IDX);
+	net = fake_device(m, "net0");
+	mini_add(&mini, NET_RX, &seg, 0, 1);
+	message.frames = frames;
+	message.n_frames = 4;
+	CU_ASSERT_EQUAL_FATAL(buffer_pack(&late, &message.base), 0);
+	net->ops->late_load(net, late.data, late.len);
+	net->ops->late_load(net, late.data, 5);
+	CU_ASSERT_FALSE(mini_used(&mini, NET_RX)); /* none fits, and none took the buffer */
+	late.len = 0;
+	frames[0] = (ProtobufCBinaryData){NET_HEADER + 60, huge};
+	message.n_frames = 1;
+	CU_ASSERT_EQUAL_FATAL(buffer_pack(&late, &message.base), 0);
+	net->ops->late_load(net, late.data, late.len);
+	CU_ASSERT_EQUAL(mini_wait(&mini, NET_RX), NET_HEADER + 60);
+	buffer_done(&late);
+	end();
+}
+
 /* ---- a real tap ---- */
 
 static char tap_name[IFNAMSIZ];
@@ -516,6 +605,9 @@ int main(void)
 	CU_ADD_TEST(suite, test_reset);
 	CU_ADD_TEST(suite, test_announce);
 	CU_ADD_TEST(suite, test_move);
+	CU_ADD_TEST(suite, test_late);
+	CU_ADD_TEST(suite, test_late_many);
+	CU_ADD_TEST(suite, test_late_hostile);
 	CU_ADD_TEST(suite, test_tap);
 	CU_ADD_TEST(suite, test_tap_errors);
 	CU_basic_set_mode(CU_BRM_VERBOSE);

@@ -93,8 +93,9 @@ class NativeSite:
     def _hold(self, name, unshare, may_fail=False):
         """Start a process that keeps a new namespace; what is wrong if it MAY_FAIL, else None."""
         self._release(name)
-        holder = subprocess.Popen(unshare + ["sh", "-c", "echo; exec sleep infinity"],
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        # It ends with its input, so with this process, even if that is killed.
+        holder = subprocess.Popen(unshare + ["sh", "-c", "echo; exec cat"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, start_new_session=True)
         self.holders[name] = holder
         if holder.stdout.readline():

@@ -25,7 +25,7 @@ TYPES = {
     13: ('QUERY', '>', ('query',), 64 * KIB),
     14: ('ANSWER', '<', ('query',), 64 * KIB),
     15: ('ALIVE', '<>', ('control',), 0),
-    16: ('DONE', '>', ('control',), 0),
+    16: ('DONE', '>', ('control',), 256 * KIB),
     17: ('PACKED', '>', ('data',), 1024 * KIB + 64 * KIB),
 }
 

@@ -144,6 +144,8 @@ static const struct virtio_ops net_ops = {
     .save = net_save,
     .load = net_load,
     .announce = net_announce,
+    .late_save = net_late_save,
+    .late_load = net_late_load,
     .destroy = net_destroy,
 };
 

@@ -31,6 +31,12 @@ void net_transmit(struct net *net);
 /* Tells the bridges where MAC now is, by a frame from it. */
 void net_send_rarp(struct net *net);
 
+/* Frames that came for a guest that had gone, and the same after it (net_late.c). */
+int net_late_save(struct virtio *v, struct buffer *late);
+void net_late_load(struct virtio *v, const uint8_t *late, size_t len);
+/* Hands over a frame that did not come from the tap. Without a buffer for it, it is lost. */
+void net_hand_over(struct net *net, const uint8_t *frame, size_t len);
+
 /* For tests: a card on any descriptor that keeps frames apart. FD becomes the card's. */
 int virtio_net_add_fd(struct machine *machine, int fd, const uint8_t mac[NET_MAC],
 		      unsigned index, struct error *err);

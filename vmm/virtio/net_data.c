@@ -106,6 +106,22 @@ static bool receive_one(struct net *net)
 	return len >= 0;
 }
 
+void net_hand_over(struct net *net, const uint8_t *frame, size_t len)
+{
+	uint64_t first;
+
+	if (!virtio_pop(&net->v, NET_RX, &net->chain))
+		return;
+	if (net->chain.in_len < NET_HEADER) {
+		virtio_broken(&net->v);
+		return;
+	}
+	first = chain_write(&net->chain, 0, frame, len);
+	memcpy(net->overflow, frame + first, len - first);
+	if (!deliver(net, len))
+		virtq_unpop(&net->v.queues[NET_RX], 1);
+}
+
 void net_receive(void *context)
 {
 	struct net *net = context;

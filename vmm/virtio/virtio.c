@@ -244,6 +244,21 @@ static void device_destroy(struct device *device)
 	virtio_destroy((struct virtio *)device);
 }
 
+static int device_late_save(struct device *device, struct buffer *late)
+{
+	struct virtio *v = (struct virtio *)device;
+
+	return v->ops->late_save ? v->ops->late_save(v, late) : 0;
+}
+
+static void device_late_load(struct device *device, const uint8_t *late, size_t len)
+{
+	struct virtio *v = (struct virtio *)device;
+
+	if (v->ops->late_load && virtio_live(v))
+		v->ops->late_load(v, late, len);
+}
+
 static const struct device_ops device_ops = {
     .reset = virtio_power_on,
     .quiesce = device_quiesce,
@@ -251,6 +266,8 @@ static const struct device_ops device_ops = {
     .save = virtio_save,
     .load = virtio_load,
     .announce = device_announce,
+    .late_save = device_late_save,
+    .late_load = device_late_load,
     .destroy = device_destroy,
 };
 

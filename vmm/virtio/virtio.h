@@ -17,7 +17,7 @@
  *
  * Threads. Everything is called with the machine lock held. Register accesses and thus
  * started and reset come on vCPU threads, where libuv must not be touched; kick, quiesce,
- * resume, save, load, announce and destroy come on the loop thread.
+ * resume, save, load, announce, late_* and destroy come on the loop thread.
  */
 #define VIRTIO_QUEUES      8u
 #define VIRTIO_CONFIG_SIZE 64u
@@ -47,6 +47,9 @@ struct virtio_ops {
 	void (*save)(struct virtio *v, Segue__Virtio *message);
 	int (*load)(struct virtio *v, const Segue__Virtio *message, struct error *err);
 	void (*announce)(struct virtio *v, unsigned round);
+	/* See struct device_ops. NULL: nothing comes from outside. */
+	int (*late_save)(struct virtio *v, struct buffer *late);
+	void (*late_load)(struct virtio *v, const uint8_t *late, size_t len);
 	/* Last of all: frees the device and the struct virtio in it. */
 	void (*destroy)(struct virtio *v);
 };
