@@ -61,8 +61,9 @@ def memory_kib(pid):
     """KiB that a monitor and all its processes take besides guest RAM: what they have for
     themselves, their part of files, and the host's page tables for them."""
     every = [pid, *(child for child, _ in descendants(pid))]
-    return _engine_files_kib(pid) + sum(_kib(f"/proc/{each}/smaps_rollup", r"^Pss_(?:Anon|File): +(\d+)") +
-               _kib(f"/proc/{each}/status", r"^VmPTE:\s+(\d+)") for each in every)
+    return _engine_files_kib(pid) + sum(
+        _kib(f"/proc/{each}/smaps_rollup", r"^Pss_(?:Anon|File): +(\d+)") +
+        _kib(f"/proc/{each}/status", r"^VmPTE:\s+(\d+)") for each in every)
 
 
 class Watch:

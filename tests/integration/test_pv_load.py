@@ -89,7 +89,7 @@ class Load:
 
     def __init__(self, pair):
         self.pair = pair
-        self.case = self.site = self.traveller = self.path = None
+        self.case = self.site = self.traveller = self.disk_path = None
 
     # The guest
 
@@ -139,8 +139,8 @@ class Load:
 
     def perform(self):
         with Case() as self.case, Site() as self.site:
-            self.path = self.guest()
-            ends = [self.site.end(host, number, self.path, dirty) for number, (host, dirty) in
+            path = self.guest()
+            ends = [self.site.end(host, number, path, dirty) for number, (host, dirty) in
                     enumerate(zip((self.case.a, self.case.b), travel.PAIRS[self.pair]), 1)]
             self.traveller = travel.Traveller(*ends)
             self.begin()
