@@ -127,8 +127,7 @@ def _losses(result):
     return [
         f"  increments answered  {result['increments']}",
         f"  increments lost      {result['increments_lost']}",
-        f"  sent again by TCP    {result['sent_again']} segments of the clients, each after some "
-        "200 ms",
+        f"  sent again by TCP    {result['sent_again']} segments of the clients",
         f"  increments on disk   {result['increments_on_disk']} of {result['increments_held']}",
         f"  connections open     {result['connections']}, from before the first move to after "
         "the last",
