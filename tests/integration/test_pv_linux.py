@@ -127,6 +127,11 @@ def moves_uffd():
     moves("uffd")
 
 
+def moves_mprotect():
+    """the same, where writes of the kernel's are faults"""
+    moves("mprotect")
+
+
 def moves_mixed():
     """the same, between hosts that track written pages differently"""
     moves("mixed")
@@ -134,4 +139,4 @@ def moves_mixed():
 
 if __name__ == "__main__":
     lib.needs = needs
-    main(programs, programs_unprivileged, panics, starves, reboots, moves_uffd, moves_mixed)
+    main(programs, programs_unprivileged, panics, starves, reboots, moves_uffd, moves_mprotect, moves_mixed)

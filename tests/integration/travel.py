@@ -16,9 +16,10 @@ from lib import Skip, check, say
 sys.path.insert(0, os.path.join(lib.ROOT, "tools"))
 from lablib import guest_kernel, image  # noqa: E402  pylint: disable=wrong-import-position
 
-# How the hosts of a pair find out which pages were written; own: as they choose.
+# How the hosts of a pair find out which pages were written; old: as a host with an old kernel
+# does, which has no gate either; own: as they choose.
 PAIRS = {"uffd": ("uffd", "uffd"), "mprotect": ("mprotect", "mprotect"),
-         "mixed": ("uffd", "mprotect"), "own": (None, None)}
+         "mixed": ("uffd", "old"), "own": (None, None)}
 # How long the blackout is, is the benchmark's question; a busy machine shall not fail a test.
 PATIENT = ("--downtime", "5s")
 
@@ -45,7 +46,9 @@ def comparing():
 
 def environment(dirty=None, **more):
     env = {**({"SEGUE_TEST_DIGEST": "1"} if comparing() else {}), **more}
-    if dirty:
+    if dirty == "old":
+        env.update(SEGUE_PV_DIRTY="mprotect", SEGUE_PV_GATE="closed")
+    elif dirty:
         env["SEGUE_PV_DIRTY"] = dirty
     return env
 
