@@ -99,7 +99,8 @@ static struct pv_order order_of(const struct pv_map *map)
 static int track(struct pv_domain *domain, const struct pv_map *maps, size_t n,
 		 struct error *err)
 {
-	bool quiet = pv_this_thread() == atomic_load(&domain->host->runner);
+	pid_t runner = atomic_load(&domain->host->runner); /* 0: nothing has ever run */
+	bool quiet = !runner || runner == pv_this_thread();
 	uint64_t begin = 0, end = 0;
 	int r = 0;
 
