@@ -6,6 +6,11 @@
 #include "migrate/plan_view.h"
 
 #define HOPELESS_ROUNDS 2u  /* predictions in a row before a move is given up */
+/*
+ * The second round is the first of pages that were sent before, and has them remembered; not
+ * until the third is it seen what they cost as differences.
+ */
+#define PRICED_ROUNDS 3u
 #define STUCK_ROUNDS    3u  /* without progress, before what is had is the best to be had */
 #define TRY_ROUNDS      8u  /* the same when the operator said to keep trying */
 #define ROUNDS_ENOUGH   40u /* below the aim no more than that many */
@@ -64,7 +69,7 @@ static enum plan_verdict decide_give_up(struct plan *plan, const struct plan_vie
 		plan->hopeless = 0;
 		if (view->now <= view->accept && at_floor(plan, view, STUCK_ROUNDS))
 			return PLAN_SWITCH;
-	} else {
+	} else if (plan->rounds >= PRICED_ROUNDS) {
 		plan->hopeless++;
 	}
 	if (plan->hopeless >= HOPELESS_ROUNDS)
@@ -85,7 +90,7 @@ static enum plan_verdict decide_keep_trying(const struct plan *plan,
 
 /*
  * Throttling is raised to what the model says will do, and further where the guest did not
- * follow the model. The second round is the first that can be believed.
+ * follow the model.
  */
 static enum plan_verdict decide_throttle(struct plan *plan, struct plan_view *view,
 					 unsigned *ret_percent)
@@ -94,7 +99,7 @@ static enum plan_verdict decide_throttle(struct plan *plan, struct plan_view *vi
 	unsigned percent;
 
 	if ((view->course.blackout <= view->aim && plan->stuck < STUCK_ROUNDS) ||
-	    plan->rounds < 2)
+	    plan->rounds < PRICED_ROUNDS)
 		return PLAN_CONTINUE;
 	if (now >= PLAN_THROTTLE_MAX)
 		return at_floor(plan, view, STUCK_ROUNDS) ? decide_give_up(plan, view)

@@ -49,6 +49,15 @@ double plan_bandwidth(const struct plan_limits *limits, uint64_t measured)
 }
 
 /*
+ * A price that has fallen by half is believed at once: that is deltas beginning to be used, in
+ * the third round as a rule. What else moves it is averaged.
+ */
+static double learn_price(double before, double now)
+{
+	return now < before / 2 ? now : (before + now) / 2;
+}
+
+/*
  * Round 1 is no example: it is the whole memory, holes and never-used pages and all. From
  * the later ones come a page's price (large rounds) and a round's overhead (small ones).
  */
@@ -59,11 +68,12 @@ static void learn_costs(struct plan *plan, const struct plan_round *last)
 
 	if (plan->rounds == 0 || last->pages == 0)
 		return;
-	plan->page_bytes += (fmax((double)last->bytes / pages, 1) - plan->page_bytes) / 2;
+	plan->page_bytes =
+		learn_price(plan->page_bytes, fmax((double)last->bytes / pages, 1));
 	if (last->pages < 512 || last->duration_ns < 2000000)
 		return;
 	page_ns = fmax((double)last->duration_ns - plan->overhead_ns, 0) / pages;
-	plan->page_ns = plan->page_ns > 0 ? (plan->page_ns + page_ns) / 2 : page_ns;
+	plan->page_ns = plan->page_ns > 0 ? learn_price(plan->page_ns, page_ns) : page_ns;
 }
 
 static void learn_overhead(struct plan *plan, const struct plan_round *last, double page_ns)

@@ -25,6 +25,7 @@ struct guest {
 	double noise;       /* share */
 	double bandwidth;   /* bytes a second */
 	double overhead;    /* ns a round */
+	double delta;       /* bytes a page from the third round on; 0: whole pages */
 };
 
 /* What became of a move. */
@@ -54,11 +55,16 @@ static double dirtied(const struct guest *guest, double at, double ns, unsigned 
 	return noisy(guest, guest->set * (1 - exp(-writes / guest->set)));
 }
 
-static double sending(const struct guest *guest, double pages, double cap)
+static double page_bytes(const struct guest *guest, unsigned rounds)
+{
+	return rounds >= 2 && guest->delta > 0 ? guest->delta : 4112;
+}
+
+static double sending(const struct guest *guest, double bytes, double cap)
 {
 	double bandwidth = cap > 0 && cap < guest->bandwidth ? cap : guest->bandwidth;
 
-	return noisy(guest, pages * 4112 / bandwidth * 1e9);
+	return noisy(guest, bytes / bandwidth * 1e9);
 }
 
 static void run(const struct guest *guest, const struct plan_limits *limits,
@@ -73,12 +79,13 @@ static void run(const struct guest *guest, const struct plan_limits *limits,
 	plan_init(&plan);
 	while (ret->rounds < 99) {
 		struct plan_output *out = &ret->said[ret->rounds];
-		double duration = sending(guest, pages, cap) + guest->overhead / 2;
+		double bytes = pages * page_bytes(guest, ret->rounds);
+		double duration = sending(guest, bytes, cap) + guest->overhead / 2;
 		double interval = duration + guest->overhead / 2;
 
 		at += interval;
 		in.last.pages = (uint64_t)pages;
-		in.last.bytes = (uint64_t)(pages * 4112);
+		in.last.bytes = (uint64_t)bytes;
 		in.last.duration_ns = (uint64_t)duration;
 		in.last.interval_ns = (uint64_t)interval;
 		in.bandwidth = (uint64_t)(in.last.bytes / (duration / 1e9));
@@ -96,7 +103,7 @@ static void run(const struct guest *guest, const struct plan_limits *limits,
 		if (out->verdict == PLAN_SWITCH || out->verdict == PLAN_GIVE_UP)
 			break;
 	}
-	ret->blackout = FIXED_NS + sending(guest, pages, cap);
+	ret->blackout = FIXED_NS + sending(guest, pages * page_bytes(guest, ret->rounds), cap);
 	ret->total = at + ret->blackout;
 }
 
@@ -169,10 +176,39 @@ static void test_hopeless(void)
 	guest.bandwidth = 1e9;
 	run(&guest, &limits, &outcome);
 	CU_ASSERT_EQUAL(outcome.verdict, PLAN_GIVE_UP);
-	CU_ASSERT_TRUE(outcome.rounds <= 3);
+	/* two predictions from what pages sent again have cost: the third round is the first */
+	CU_ASSERT_TRUE(outcome.rounds <= 4);
 	CU_ASSERT_FALSE(outcome.said[1].converges);
 	CU_ASSERT_PTR_NOT_NULL(strstr(outcome.said[1].words, "does not converge"));
 	CU_ASSERT_TRUE(outcome.said[1].blackout_us > 100000);
+}
+
+/*
+ * Rewritten faster than whole pages can be sent, but not than differences: neither given up nor
+ * throttled before these have been seen.
+ */
+static void test_deltas(void)
+{
+	static const enum plan_unconverged choices[] = {
+		PLAN_UNCONVERGED_GIVE_UP, PLAN_UNCONVERGED_KEEP_TRYING, PLAN_UNCONVERGED_THROTTLE
+	};
+	struct guest guest = loopback(GIB, 100e3, 64 * MIB);
+
+	guest.delta = 60;
+	for (double bandwidth = 125e6; bandwidth > 12e6; bandwidth /= 2) {
+		guest.bandwidth = bandwidth;
+		for (unsigned i = 0; i < 3; i++) {
+			struct plan_limits limits = { .unconverged = choices[i] };
+			struct outcome outcome;
+
+			run(&guest, &limits, &outcome);
+			CU_ASSERT_EQUAL(outcome.verdict, PLAN_SWITCH);
+			CU_ASSERT_FALSE(outcome.said[1].converges);
+			CU_ASSERT_TRUE(outcome.rounds <= 12);
+			CU_ASSERT_EQUAL(outcome.throttle, 0);
+			CU_ASSERT_TRUE(outcome.blackout < 5 * MS);
+		}
+	}
 }
 
 /* When nobody asked for a blackout, the least to be had is taken. */
@@ -446,6 +482,7 @@ int main(void)
 	CU_add_test(suite, "busy guests", test_busy);
 	CU_add_test(suite, "a small hot set", test_small_hot_set);
 	CU_add_test(suite, "a guest faster than the link", test_hopeless);
+	CU_add_test(suite, "a guest whose deltas are small", test_deltas);
 	CU_add_test(suite, "a wish is no condition", test_patience);
 	CU_add_test(suite, "throttling, as much as it takes", test_throttle);
 	CU_add_test(suite, "keep trying, until time is up", test_keep_trying);
