@@ -57,13 +57,18 @@ def bandwidth():
         Guest.wait_alive(case.b, 0)
 
 
+def wait_sending(host):
+    """Until a first round that takes seconds is on its way."""
+    wait_until("bytes sent", lambda: int(host.show().get("progress", {}).get("bytes_sent", 0)) > 1 << 20)
+
+
 def cancel():
     """in mid-move, the guest stays, and can be moved afterwards"""
     with Case() as case:
         guest, monitor = start(case, SLOW)
         target = case.b.receive(guest)
         move = case.a.begin("move", "g", "--to", target.listen, "--bandwidth", "2M", "--json")
-        wait_until("pages sent", lambda: int(case.a.show().get("progress", {}).get("pages_sent", 0)) > 100)
+        wait_sending(case.a)
         begin = time.monotonic()
         case.a.segue("cancel", "g")
         code = move.wait(20)
@@ -85,7 +90,7 @@ def interrupt():
         guest, _ = start(case, SLOW)
         target = case.b.receive(guest)
         move = case.a.begin("move", "g", "--to", target.listen, "--bandwidth", "2M", "--json")
-        wait_until("pages sent", lambda: int(case.a.show().get("progress", {}).get("pages_sent", 0)) > 100)
+        wait_sending(case.a)
         begin = time.monotonic()
         move.send_signal(signal.SIGINT)
         code = move.wait(20)
