@@ -42,6 +42,8 @@ int machine_boot(struct machine *machine, struct error *err)
 	    (machine->state == RUN_STOPPING && !machine_vcpus_parked(machine)))
 		return error_set(err, -EBUSY, "the guest does not stand still");
 	boot_devices(machine);
+	if (machine->engine_ops->halt)
+		machine->engine_ops->halt(machine->engine);
 	r = boot_kernel(machine, &boot, err);
 	if (r < 0)
 		return r;

@@ -84,6 +84,12 @@ struct engine_ops {
 		      struct error *err);
 	void (*destroy)(struct engine *engine);
 
+	/*
+	 * Before guest memory is written anew for boot(), all vCPUs parked: from here to boot()
+	 * no thread of the engine's writes there. NULL: none does.
+	 */
+	void (*halt)(struct engine *engine);
+
 	/* vCPU 0 to start at BOOT, the others to wait for it. All vCPUs parked. Also a reset. */
 	int (*boot)(struct engine *engine, const struct boot_state *boot, struct error *err);
 

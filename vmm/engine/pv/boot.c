@@ -19,16 +19,24 @@ int pv_page_take(struct pv_engine *e, uint64_t gpa)
 	return 0;
 }
 
+/* The timer's thread raises its line, and the clock is written, under this lock. */
+void pv_halt(struct engine *engine)
+{
+	struct pv_engine *e = pv_engine_of(engine);
+
+	pthread_mutex_lock(&e->timer.lock);
+	e->timer.deadline = PV_NEVER;
+	atomic_store(&e->page, NULL);
+	pthread_mutex_unlock(&e->timer.lock);
+}
+
 void pv_reset(struct pv_engine *e)
 {
-	atomic_store(&e->page, NULL);
+	pv_halt(&e->engine);
 	pv_spaces_drop(e);
 	pv_kernel_drop(e);
 	e->event_entry = e->trap_entry = 0;
 	e->kernel_root = PV_NO_ROOT;
-	pthread_mutex_lock(&e->timer.lock);
-	e->timer.deadline = PV_NEVER;
-	pthread_mutex_unlock(&e->timer.lock);
 }
 
 static int page_write(struct pv_engine *e, const struct boot_state *boot)

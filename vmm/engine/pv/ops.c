@@ -7,6 +7,7 @@ const struct engine_ops engine_pv = {
 	.probe = pv_probe,
 	.create = pv_create,
 	.destroy = pv_destroy,
+	.halt = pv_halt,
 	.boot = pv_boot,
 	.vcpu = pv_vcpu,
 	.vcpu_run = pv_vcpu_run,

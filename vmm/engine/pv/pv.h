@@ -215,6 +215,7 @@ void pv_destroy(struct engine *engine);
 
 /* boot.c */
 int pv_boot(struct engine *engine, const struct boot_state *boot, struct error *err);
+void pv_halt(struct engine *engine);
 /* Throws everything away that boot() and load() make. */
 void pv_reset(struct pv_engine *e);
 /* Takes GPA as the vCPU's page; -EINVAL where it is none. */

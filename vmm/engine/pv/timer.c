@@ -43,15 +43,13 @@ static bool due(struct pv_engine *e)
 	return false;
 }
 
+/* Raised under the lock: once it has been taken to halt the timer, nothing is. */
 void pv_timer_check(struct pv_engine *e)
 {
-	bool is_due;
-
 	pthread_mutex_lock(&e->timer.lock);
-	is_due = due(e);
-	pthread_mutex_unlock(&e->timer.lock);
-	if (is_due)
+	if (due(e))
 		pv_raise(e, SEGUE_PV_LINE_TIMER);
+	pthread_mutex_unlock(&e->timer.lock);
 }
 
 void pv_timer_set(struct pv_engine *e, uint64_t deadline)
