@@ -18,6 +18,13 @@ STATE = "/run/segue"
 EXIT_REFUSED = 6
 # An emulated link carries 5 to 30 MB a second: within the default a busy guest cannot move.
 DOWNTIME = "400ms"
+THREADS = """\
+for look in 1 2; do
+    for task in $(ls -d /proc/$(pidof -s segue-vmm)/task/*); do
+        echo "$(cat $task/comm) $(cut -d ' ' -f 3,14,15 $task/stat) $(cat $task/wchan)"
+    done
+    sleep 1
+done"""
 EACH_PROCESSOR = "n=$(nproc); while [ $n -gt 0 ]; do n=$((n-1)); taskset -c $n true || exit; done"
 
 
@@ -99,6 +106,12 @@ class Bed:
         except Exception as error:  # pylint: disable=broad-except  # a hang of QEMU itself
             return f"(QEMU's monitor: {error})"
         return [re.findall(r"RIP=([0-9a-f]+)", look) for look in looks]
+
+    def threads(self):
+        """Says what the monitors on every host are at: whether their vCPUs run, and wait for what."""
+        for each in filter(self.lab.pid, self.hosts):
+            words = self.run(each, ["/bin/sh", "-c", THREADS], timeout=30)[1]
+            say(f"monitors at {each}, two looks at each thread's state, ticks and place:\n{words}")
 
     def console(self, where):
         with open(self.lab.path(f"{where}.console"), errors="replace", encoding="utf-8") as file:
