@@ -20,8 +20,10 @@ EXIT_REFUSED = 6
 DOWNTIME = "400ms"
 THREADS = """\
 for look in 1 2; do
-    for task in $(ls -d /proc/$(pidof -s segue-vmm)/task/*); do
-        echo "$(cat $task/comm) $(cut -d ' ' -f 3,14,15 $task/stat) $(cat $task/wchan)"
+    for comm in $(grep -ls '^segue-vmm$' /proc/[0-9]*/comm); do
+        for task in ${comm%comm}task/*; do
+            echo "$(cat $task/comm) $(cut -d ' ' -f 3,14,15 $task/stat) $(cat $task/wchan)"
+        done
     done
     sleep 1
 done"""

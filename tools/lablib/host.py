@@ -98,6 +98,15 @@ def _disk(lab, disk):
             "-device", f"virtio-blk-pci,drive={node},serial={disk},share-rw=on"]
 
 
+def processor(host):
+    """
+    The one of this machine's processors that a host runs on. The emulation of nested machines
+    does not bear two of a host's processors running at the same instant; see docs/lab.md.
+    """
+    ours = sorted(os.sched_getaffinity(0))
+    return ours[(host["index"] - 1) % len(ours)]
+
+
 def power_on(lab, name):
     """Start the host's QEMU and learn the port its agent can be reached at."""
     if lab.pid(name):
@@ -105,7 +114,7 @@ def power_on(lab, name):
     for left in (f"{name}.qmp", f"{name}.console"):
         if os.path.exists(lab.path(left)):
             os.unlink(lab.path(left))
-    child = lab.spawn(name, qemu_arguments(lab, name))
+    child = lab.spawn(name, qemu_arguments(lab, name), processor(lab.conf["hosts"][name]))
     while not os.path.exists(lab.path(f"{name}.qmp")):
         try:
             child.wait(0.02)

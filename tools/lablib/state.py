@@ -98,11 +98,16 @@ class Lab:
 
     # Processes ------------------------------------------------------------
 
-    def spawn(self, what, argv):
-        """Start ARGV as the lab's process WHAT; its words go to WHAT.log."""
+    def spawn(self, what, argv, processor=None):
+        """
+        Start ARGV as the lab's process WHAT, bound to one processor if that is given; its words
+        go to WHAT.log.
+        """
+        bind = processor is not None and (lambda: os.sched_setaffinity(0, {processor}))
         with open(self.path(f"{what}.log"), "ab") as log:
             child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                     start_new_session=True, cwd=self.dir)
+                                     start_new_session=True, cwd=self.dir,
+                                     preexec_fn=bind or None)
         with open(self.path(f"{what}.pid"), "w", encoding="ascii") as file:
             file.write(f"{child.pid} {start_time(child.pid)}\n")
         return child
