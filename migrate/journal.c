@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEADER   "segue-journal 1\n"
@@ -143,6 +144,25 @@ static int journal_read(struct journal *journal, const char *path, struct error 
 	return 0;
 }
 
+/*
+ * A monitor that was killed holds its journal until the kernel has taken its guest's memory
+ * apart, and whoever starts another at once shall not be told that it is still there.
+ */
+#define LOCK_TRIES    50u
+#define LOCK_PAUSE_NS 20000000l
+
+static int journal_lock(int fd)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+	int r = flock(fd, LOCK_EX | LOCK_NB);
+
+	for (unsigned i = 0; r && errno == EWOULDBLOCK && i < LOCK_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		r = flock(fd, LOCK_EX | LOCK_NB);
+	}
+	return r;
+}
+
 int journal_open(struct journal *journal, const char *path, struct error *err)
 {
 	int r;
@@ -151,7 +171,7 @@ int journal_open(struct journal *journal, const char *path, struct error *err)
 	journal->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (journal->fd < 0)
 		return error_system(err, -errno, "cannot open %s", path);
-	if (flock(journal->fd, LOCK_EX | LOCK_NB))
+	if (journal_lock(journal->fd))
 		r = error_set(err, -EBUSY, "another monitor holds %s: this guest is there already",
 			      path);
 	else

@@ -48,7 +48,8 @@ struct journal {
 /*
  * Opens or creates PATH and reads its last entry into journal->last. A file that is not a
  * journal is refused and left as it is. The descriptor is locked (flock): a second monitor
- * for the same guest and state directory gets -EBUSY.
+ * for the same guest and state directory gets -EBUSY, after a second in which the first may
+ * have been about to end.
  */
 int journal_open(struct journal *journal, const char *path, struct error *err);
 void journal_close(struct journal *journal);

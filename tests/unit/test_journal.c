@@ -216,6 +216,32 @@ static void test_lock(void)
 	journal_close(&journal);
 }
 
+/* One that was killed holds it for as long as its memory takes to go. */
+static void test_predecessor_ends(void)
+{
+	struct journal journal;
+	int ready[2];
+	pid_t child;
+	char byte;
+
+	unlink(path);
+	CU_ASSERT_EQUAL_FATAL(pipe(ready), 0);
+	child = fork();
+	if (!child) {
+		open_good(&journal);
+		if (write(ready[1], "", 1) != 1)
+			_exit(1);
+		usleep(100000);
+		_exit(0);
+	}
+	CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
+	open_good(&journal);
+	journal_close(&journal);
+	CU_ASSERT_EQUAL(waitpid(child, NULL, 0), child);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void test_epoch_never_falls(void)
 {
 	struct journal_entry entry = {.epoch = 4, .what = JOURNAL_OWNS};
@@ -324,6 +350,7 @@ int main(void)
 	    !CU_add_test(suite, "foreign files", test_foreign) ||
 	    !CU_add_test(suite, "a symbolic link", test_symlink) ||
 	    !CU_add_test(suite, "the lock", test_lock) ||
+	    !CU_add_test(suite, "a predecessor that ends", test_predecessor_ends) ||
 	    !CU_add_test(suite, "epochs", test_epoch_never_falls) ||
 	    !CU_add_test(suite, "a peer with spaces", test_bad_peer) ||
 	    !CU_add_test(suite, "a long one", test_long) ||
