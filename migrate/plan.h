@@ -109,6 +109,7 @@ struct plan_guess {
 	uint64_t pages_total;
 	uint64_t pages_used; /* not known to be zero or holes; 0: all */
 	uint64_t bandwidth;  /* bytes a second; 0: unknown, 1 GB/s is taken and said */
+	uint64_t link;       /* bytes a second it was seen to carry, monitors aside; 0: unknown */
 	/* Dirty pages over two spans of watching; the second may be 0/0. */
 	uint64_t dirty[2];
 	uint64_t interval_ns[2];

@@ -4,8 +4,6 @@
 
 #include "migrate/plan_view.h"
 
-#define BANDWIDTH_GUESS 1000000000u
-
 /* What is taken where nothing has been measured; two processes of one recent machine. */
 #define PAUSE_US   300u
 #define HARVEST_US 200u
@@ -41,7 +39,7 @@ void plan_model_costs(struct plan_model *model, const struct plan_costs *costs)
 /* Bytes a second a round may use. */
 double plan_bandwidth(const struct plan_limits *limits, uint64_t measured)
 {
-	uint64_t bandwidth = measured ? measured : BANDWIDTH_GUESS;
+	uint64_t bandwidth = measured ? measured : PLAN_BANDWIDTH;
 
 	if (limits->bandwidth_cap && limits->bandwidth_cap < bandwidth)
 		bandwidth = limits->bandwidth_cap;

@@ -10,6 +10,9 @@ static void guess_model(const struct plan_guess *guess, struct plan_model *model
 	struct plan_watch watch[2];
 	unsigned n = 0;
 
+	if (guess->link && (double)guess->link < bandwidth)
+		bandwidth = (double)guess->link;
+
 	/* The newest counts most: the shorter span is nearer to what late rounds will see. */
 	for (unsigned i = 0; i < 2; i++) {
 		if (guess->interval_ns[i] == 0)
@@ -51,6 +54,23 @@ static void say_more(struct plan_output *output, const char *words)
 	snprintf(output->words + used, sizeof(output->words) - used, "%s", words);
 }
 
+static void predict_say_link(const struct plan_guess *guess, struct plan_output *output)
+{
+	char words[64];
+
+	if (guess->bandwidth)
+		return;
+	if (!guess->link) {
+		say_more(output, " (bandwidth unknown, 1 GB/s assumed)");
+	} else if (guess->link >= PLAN_BANDWIDTH) {
+		say_more(output, " (the link carries more than the 1 GB/s taken for a monitor)");
+	} else {
+		snprintf(words, sizeof(words), " (the link carries %.1f MiB/s)",
+			 (double)guess->link / (1 << 20));
+		say_more(output, words);
+	}
+}
+
 static void predict_say(const struct plan_guess *guess, const struct plan_view *view,
 			struct plan_output *output)
 {
@@ -61,8 +81,7 @@ static void predict_say(const struct plan_guess *guess, const struct plan_view *
 			 view->left / 1e9);
 	if (!output->converges) /* what is written again and again often goes in a few bytes */
 		say_more(output, ", were pages sent whole");
-	if (guess->bandwidth == 0)
-		say_more(output, " (bandwidth unknown, 1 GB/s assumed)");
+	predict_say_link(guess, output);
 }
 
 void plan_predict(const struct plan_guess *guess, struct plan_output *output)

@@ -9,6 +9,7 @@
 #define PLAN_RAW_BYTES    4112.0 /* on the wire, of a page as it is, table and header too */
 #define PLAN_OVERHEAD_NS  1e6    /* a round's, before one has been seen */
 #define PLAN_THROTTLE_MAX 99u    /* percent */
+#define PLAN_BANDWIDTH    1000000000u /* bytes a second, where none is known */
 
 /* What a decision is made from. */
 struct plan_view {

@@ -103,7 +103,7 @@ static void take_control(struct receiver *r, struct channel *channel, const Segu
 	}
 	adopt(r, hello);
 	welcome.version = 1;
-	welcome.features = STREAM_FEATURE_PACKED;
+	welcome.features = STREAM_FEATURE_PACKED | STREAM_FEATURE_PROBE;
 	gethostname(name, sizeof(name) - 1);
 	welcome.destination = name;
 	channel->stall_ms = RECEIVER_STALL_MS;

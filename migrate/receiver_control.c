@@ -80,6 +80,8 @@ static int take_done(struct receiver *r)
 static bool expected(const struct receiver *r, enum stream_type type)
 {
 	switch (session_state(&r->session)) {
+	case SW_LISTENING:
+		return type == STREAM_PROBE;
 	case SW_TAKING:
 		return type == STREAM_STATE ? !r->state.len : type == STREAM_FINISH && !r->rounds;
 	case SW_PROMISED:
@@ -108,6 +110,8 @@ static int take_record(struct receiver *r, struct error *err)
 	if (!expected(r, header.type))
 		return stream_error(err, &r->control.reader, &header, 0, "%s cannot come now",
 				    stream_type_name(header.type));
+	if (header.type == STREAM_PROBE)
+		return receiver_send(r, STREAM_PROBED, NULL, err);
 	if (header.type == STREAM_STATE)
 		return take_state(r);
 	if (header.type == STREAM_FINISH)

@@ -231,6 +231,11 @@ static int take_record(struct sender *s, struct error *err)
 	switch (header.type) {
 	case STREAM_ALIVE:
 		return 0;
+	case STREAM_PROBED:
+		if (s->probed == s->probing)
+			break;
+		s->probed++;
+		return 0;
 	case STREAM_ROUND_ACK:
 		return take_ack(s, &header, err);
 	case STREAM_ABORT:

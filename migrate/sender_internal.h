@@ -71,6 +71,8 @@ struct sender {
 	uint64_t bytes_before;   /* on the wire, when the round began */
 	unsigned throttle;
 	uint32_t acked;          /* last round acknowledged */
+	uint32_t probing;        /* PROBEs sent */
+	uint32_t probed;         /* and answered */
 	uint32_t round;          /* the present one; changes only between rounds */
 	bool tracking;
 	uint64_t ready_epoch;
@@ -123,6 +125,13 @@ void sender_show(struct sender *sender);
 /* Rounds until the planner says switch (0), gives up or something fails. */
 int sender_precopy(struct sender *sender, struct error *err);
 int sender_dry_run(struct sender *sender, struct error *err);
+
+/*
+ * sender_probe.c: bytes a second that the link carries on one connection, or 0 if it carries next
+ * to none. Takes 0.3 s, and up to 4 s on a link that is long or slow. Only to a destination that
+ * takes it, and before any other record.
+ */
+int sender_probe(struct sender *sender, uint64_t *ret_bandwidth, struct error *err);
 
 /* sender_switch.c */
 int sender_switchover(struct sender *sender, struct error *err);

@@ -404,10 +404,15 @@ int sender_dry_run(struct sender *sender, struct error *err)
 {
 	struct plan_guess guess = {.limits = sender->options.limits, .costs = sender->costs};
 	struct plan_output out;
-	int r = precopy_start(sender, &guess.pages_used, err);
+	int r = 0;
 
+	if (sender->features & STREAM_FEATURE_PROBE)
+		r = sender_probe(sender, &guess.link, err);
+	if (!r)
+		r = precopy_start(sender, &guess.pages_used, err);
 	if (r)
 		return r;
+	sender->bandwidth = guess.link;
 	for (unsigned i = 0; i < sender->session.guest->n_regions; i++)
 		guess.pages_total += sender->session.guest->regions[i].pages;
 	sender_swap(sender);

@@ -61,6 +61,8 @@ static const struct rule {
 	[STREAM_ALIVE] = { "ALIVE", FORTH | BACK, CONTROL, 0, false },
 	[STREAM_DONE] = { "DONE", FORTH, CONTROL, STREAM_MAX_LATE, false },
 	[STREAM_PACKED] = { "PACKED", FORTH, DATA, STREAM_MAX_PAGES, true },
+	[STREAM_PROBE] = { "PROBE", FORTH, CONTROL, STREAM_MAX_PROBE, false },
+	[STREAM_PROBED] = { "PROBED", BACK, CONTROL, 0, false },
 };
 
 static const struct rule *rule_of(unsigned type)

@@ -20,6 +20,7 @@
 #define STREAM_MAX_PAGES   ((1u << 20) + (64u << 10))
 #define STREAM_MAX_STATE   (16u << 20)
 #define STREAM_MAX_LATE    (256u << 10)
+#define STREAM_MAX_PROBE   (64u << 10)
 
 enum stream_type {
 	STREAM_HELLO = 1,
@@ -39,10 +40,13 @@ enum stream_type {
 	STREAM_ALIVE = 15,
 	STREAM_DONE = 16,
 	STREAM_PACKED = 17,
+	STREAM_PROBE = 18,
+	STREAM_PROBED = 19,
 };
 
 /* What a destination says in WELCOME.features that it takes: bits. */
 #define STREAM_FEATURE_PACKED 1u
+#define STREAM_FEATURE_PROBE  2u
 
 enum stream_way {
 	STREAM_FORTH, /* source to destination */

@@ -220,8 +220,10 @@ static void put_move(void)
 
 	for (unsigned c = 0; c <= CHANNELS; c++)
 		put_hello(c);
-	welcome.features = STREAM_FEATURE_PACKED;
+	welcome.features = STREAM_FEATURE_PACKED | STREAM_FEATURE_PROBE;
 	put_message(BACK, STREAM_WELCOME, &welcome.base);
+	put(0, STREAM_PROBE, 0, "any bytes", 9);
+	put(BACK, STREAM_PROBED, 0, "", 0);
 	put_rounds();
 	put(0, STREAM_STATE, 0, "opaque device state", 19);
 	finish.rounds = ROUNDS;

@@ -35,6 +35,8 @@ def dry_run():
         check(done.json["outcome"] == "predicted", done.json, done.stderr)
         prediction = done.json["progress"]["prediction"]
         check(int(prediction["total_us"]) > 0 and prediction["words"], prediction)
+        check("the link carries" in prediction["words"], prediction)
+        check(int(prediction["bandwidth"]) > 1 << 20, prediction)
         say("predicted:", prediction["words"])
         check(case.b.show()["state"] == "receiving", case.b.show())
         goes_on(case.a)

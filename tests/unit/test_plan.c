@@ -390,12 +390,22 @@ static void test_dry_run_words(void)
 		.limits = { .downtime_us = 5000 },
 	};
 	struct plan_output out;
+	uint64_t total;
 
 	plan_predict(&guess, &out);
 	CU_ASSERT_EQUAL(out.verdict, PLAN_GIVE_UP);
 	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "does not converge"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "were pages sent whole (bandwidth"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "1 GB/s assumed"));
+	guess.link = 3000000000;
+	plan_predict(&guess, &out);
+	total = out.total_us;
+	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "carries more than the 1 GB/s"));
+	guess.link = 100 << 20;
+	plan_predict(&guess, &out);
+	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "(the link carries 100.0 MiB/s)"));
+	CU_ASSERT_TRUE(out.total_us > total * 5);
+	guess.link = 0;
 	guess.limits.unconverged = PLAN_UNCONVERGED_THROTTLE;
 	guess.bandwidth = 1000000000;
 	plan_predict(&guess, &out);

@@ -46,6 +46,8 @@ static const struct row {
 	{ STREAM_ALIVE, "<>", "control", 0, false },
 	{ STREAM_DONE, ">", "control", 256 << 10, false },
 	{ STREAM_PACKED, ">", "data", 1114112, true },
+	{ STREAM_PROBE, ">", "control", 65536, false },
+	{ STREAM_PROBED, "<", "control", 0, false },
 };
 #define ROWS (sizeof(table) / sizeof(table[0]))
 static const char *const names[] = { "new", "control", "data", "doubt" };

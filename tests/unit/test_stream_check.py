@@ -260,11 +260,19 @@ class Bad(Recorded):
             state, finish = kinds.index(7), kinds.index(8)
             records[state], records[finish] = records[finish], records[state]
         self.change('control.sgs', change)
-        self.bad_run('control.sgs', 'comes after HELLO')
+        self.bad_run('control.sgs', 'comes after PROBE')
+
+    def test_probe_too_late(self):
+        def change(records):
+            kinds = [kind(r) for r in records]
+            probe, state = kinds.index(18), kinds.index(7)
+            records[probe], records[state] = records[state], records[probe]
+        self.change('control.sgs', change)
+        self.bad_run('control.sgs', 'PROBE: comes after STATE')
 
     def test_acknowledged_out_of_order(self):
         def change(records):
-            del records[2]
+            del records[[kind(r) for r in records].index(6) + 1]
         self.change('control-back.sgs', change)
         self.bad_run('control-back.sgs', 'round 3 acknowledged after 1')
 

@@ -27,6 +27,8 @@ TYPES = {
     15: ('ALIVE', '<>', ('control',), 0),
     16: ('DONE', '>', ('control',), 256 * KIB),
     17: ('PACKED', '>', ('data',), 1024 * KIB + 64 * KIB),
+    18: ('PROBE', '>', ('control',), 64 * KIB),
+    19: ('PROBED', '<', ('control',), 0),
 }
 
 
