@@ -15,7 +15,8 @@
 #define PROBE_WINDOW      256u
 #define PROBE_LEAST       4u /* answers */
 #define PROBE_NS          UINT64_C(300000000)
-#define PROBE_MOST_NS     UINT64_C(2000000000)
+#define PROBE_MOST_NS     UINT64_C(1500000000) /* a destination waits 5 s for a move to begin */
+#define PROBE_LATE_NS     UINT64_C(1000000000)
 #define PROBE_ROUND_TRIPS 8u /* until the window is open */
 
 struct probe {
@@ -40,7 +41,7 @@ static int probe_init(struct sender *s, struct probe *p, struct error *err)
 		.bytes = malloc(PROBE_BYTES),
 		.half = now + span / 2,
 		.end = now + span,
-		.give_up = now + span + PROBE_MOST_NS,
+		.give_up = now + span + PROBE_LATE_NS,
 		.window = 2,
 		.quickest = UINT64_MAX,
 	};
