@@ -127,9 +127,9 @@ int sender_precopy(struct sender *sender, struct error *err);
 int sender_dry_run(struct sender *sender, struct error *err);
 
 /*
- * sender_probe.c: bytes a second that the link carries on one connection, or 0 if it carries next
- * to none. Takes 0.3 s, and up to 2.5 s on a link that is long or slow. Only to a destination that
- * takes it, and before any other record.
+ * sender_probe.c: bytes a second that the link carries on one connection. Takes 0.3 s, and up to
+ * 2.5 s on a link that is long or slow. Only to a destination that takes it, and before any
+ * other record.
  */
 int sender_probe(struct sender *sender, uint64_t *ret_bandwidth, struct error *err);
 

@@ -88,6 +88,17 @@ static void probe_note(const struct sender *s, struct probe *p)
 	p->to = s->heard_at;
 }
 
+/* Of a link that hardly answered: no more than one record in the time that took, or all did. */
+static double probe_rate(const struct sender *s, const struct probe *p)
+{
+	uint64_t began = p->sent_at[0];
+
+	if (p->to > p->from)
+		return (double)(s->probed - p->answers_from) * PROBE_BYTES * 1e9 /
+		       (double)(p->to - p->from);
+	return PROBE_BYTES * 1e9 / (double)((s->probed ? p->to : session_now()) - began);
+}
+
 int sender_probe(struct sender *sender, uint64_t *ret_bandwidth, struct error *err)
 {
 	struct probe p;
@@ -102,10 +113,8 @@ int sender_probe(struct sender *sender, uint64_t *ret_bandwidth, struct error *e
 		if (sender->probed != before)
 			probe_note(sender, &p);
 	}
+	if (!r)
+		*ret_bandwidth = (uint64_t)probe_rate(sender, &p);
 	free(p.bytes);
-	*ret_bandwidth = 0;
-	if (!r && p.to > p.from)
-		*ret_bandwidth = (uint64_t)((double)(sender->probed - p.answers_from) *
-					    PROBE_BYTES * 1e9 / (double)(p.to - p.from));
 	return r;
 }
