@@ -58,7 +58,7 @@ static void predict_say_link(const struct plan_guess *guess, struct plan_output 
 {
 	char words[64];
 
-	if (guess->bandwidth)
+	if (guess->bandwidth || guess->limits.bandwidth_cap)
 		return;
 	if (!guess->link) {
 		say_more(output, " (bandwidth unknown, 1 GB/s assumed)");

@@ -406,7 +406,8 @@ int sender_dry_run(struct sender *sender, struct error *err)
 	struct plan_output out;
 	int r = 0;
 
-	if (sender->features & STREAM_FEATURE_PROBE)
+	/* Whoever limits a move's bandwidth has a reason not to fill the link, and has named a figure. */
+	if ((sender->features & STREAM_FEATURE_PROBE) && !guess.limits.bandwidth_cap)
 		r = sender_probe(sender, &guess.link, err);
 	if (!r)
 		r = precopy_start(sender, &guess.pages_used, err);

@@ -405,7 +405,10 @@ static void test_dry_run_words(void)
 	plan_predict(&guess, &out);
 	CU_ASSERT_PTR_NOT_NULL(strstr(out.words, "(the link carries 100.0 MiB/s)"));
 	CU_ASSERT_TRUE(out.total_us > total * 5);
-	guess.link = 0;
+	guess.limits.bandwidth_cap = 50 << 20;
+	plan_predict(&guess, &out);
+	CU_ASSERT_PTR_NULL(strstr(out.words, "link"));
+	guess.limits.bandwidth_cap = guess.link = 0;
 	guess.limits.unconverged = PLAN_UNCONVERGED_THROTTLE;
 	guess.bandwidth = 1000000000;
 	plan_predict(&guess, &out);
