@@ -110,6 +110,9 @@ def cases_unprivileged():
     if os.geteuid() != 0:
         say("whoever runs this is one already")
         return
+    if brief():
+        say("who runs a slower build of the monitor makes no difference to it")
+        return
     cases_with(as_nobody, nobody=True)
 
 
