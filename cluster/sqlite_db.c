@@ -30,7 +30,7 @@ static int take_row(struct store_answer *answer, sqlite3_stmt *row)
 	answer->n++;
 	if (!kv->key || (there && !kv->value))
 		return error_set(&answer->error, -ENOMEM, "no memory for what the store says");
-	if (len)
+	if (there && len)
 		memcpy(kv->value, sqlite3_column_blob(row, 1), len);
 	return 0;
 }
