@@ -16,7 +16,7 @@
  * Nobody tells a process that another has changed the file; it looks, which is reading a counter
  * in shared memory.
  */
-#define LOOK_MS     20u    /* for changes, while somebody watches */
+#define LOOK_MS     5u     /* for changes, while somebody watches */
 #define EXPIRE_MS   250u   /* for leases that are over */
 #define COMPACT_MS  60000u
 #define KEEP        10000  /* revisions of history */
