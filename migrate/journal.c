@@ -154,13 +154,13 @@ static int journal_read(struct journal *journal, const char *path, struct error 
 static int journal_lock(int fd)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
-	int r = flock(fd, LOCK_EX | LOCK_NB);
 
-	for (unsigned i = 0; r && errno == EWOULDBLOCK && i < LOCK_TRIES; i++) {
+	for (unsigned left = LOCK_TRIES; flock(fd, LOCK_EX | LOCK_NB); left--) {
+		if (errno != EWOULDBLOCK || !left)
+			return -1;
 		nanosleep(&pause, NULL);
-		r = flock(fd, LOCK_EX | LOCK_NB);
 	}
-	return r;
+	return 0;
 }
 
 int journal_open(struct journal *journal, const char *path, struct error *err)

@@ -22,11 +22,11 @@
 struct probe {
 	void *bytes; /* that no compressing tunnel makes less of */
 	uint64_t half, end, give_up;
-	uint32_t sent, window;
+	uint32_t window;
 	uint64_t sent_at[PROBE_WINDOW]; /* a ring */
 	uint64_t quickest;              /* from record to answer, ns */
-	uint32_t answers_from; /* answers there were at FROM */
-	uint64_t from, to;     /* the first answer that counts, and the last */
+	uint32_t answers_from;          /* answers there were at FROM */
+	uint64_t from, to;              /* the first answer that counts, and the last */
 };
 
 static int probe_init(struct sender *s, struct probe *p, struct error *err)
@@ -64,10 +64,9 @@ static int probe_fill(struct sender *s, struct probe *p, struct error *err)
 {
 	int r = 0;
 
-	while (!r && p->sent - s->probed < p->window) {
-		p->sent_at[p->sent % PROBE_WINDOW] = session_now();
+	while (!r && s->probing - s->probed < p->window) {
+		p->sent_at[s->probing++ % PROBE_WINDOW] = session_now();
 		r = record_send(&s->control, STREAM_PROBE, 0, p->bytes, PROBE_BYTES, err);
-		s->probing = ++p->sent;
 	}
 	return r;
 }

@@ -406,7 +406,7 @@ int sender_dry_run(struct sender *sender, struct error *err)
 	struct plan_output out;
 	int r = 0;
 
-	/* Whoever limits a move's bandwidth has a reason not to fill the link, and has named a figure. */
+	/* Whoever limits a move's bandwidth does not want the link filled, and has named a figure. */
 	if ((sender->features & STREAM_FEATURE_PROBE) && !guess.limits.bandwidth_cap)
 		r = sender_probe(sender, &guess.link, err);
 	if (!r)

@@ -103,11 +103,11 @@ class Lab:
         Start ARGV as the lab's process WHAT, bound to one processor if that is given; its words
         go to WHAT.log.
         """
-        bind = processor is not None and (lambda: os.sched_setaffinity(0, {processor}))
+        bind = None if processor is None else lambda: os.sched_setaffinity(0, {processor})
         with open(self.path(f"{what}.log"), "ab") as log:
             child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True, cwd=self.dir,
-                                     preexec_fn=bind or None)
+                                     preexec_fn=bind)
         with open(self.path(f"{what}.pid"), "w", encoding="ascii") as file:
             file.write(f"{child.pid} {start_time(child.pid)}\n")
         return child

@@ -8,8 +8,8 @@ from .memory import make_region, once, table, unpacked
 from .records import Bad, message, number, octets, records
 
 # On control, in this order; what may follow a record (ALIVE anywhere, ABORT ends all).
-FORTH = {None: ('HELLO',), 'HELLO': ('PROBE', 'STATE'), 'PROBE': ('PROBE', 'STATE'), 'STATE': ('FINISH',), 'FINISH': ('GRANT',),
-         'GRANT': ('DONE',), 'DONE': ()}
+FORTH = {None: ('HELLO',), 'HELLO': ('PROBE', 'STATE'), 'PROBE': ('PROBE', 'STATE'),
+         'STATE': ('FINISH',), 'FINISH': ('GRANT',), 'GRANT': ('DONE',), 'DONE': ()}
 BACK = {None: ('WELCOME', 'REFUSE'), 'REFUSE': (), 'WELCOME': ('PROBED', 'ROUND_ACK', 'READY'),
         'PROBED': ('PROBED', 'ROUND_ACK', 'READY'),
         'ROUND_ACK': ('ROUND_ACK', 'READY'), 'READY': ('RESUMED',), 'RESUMED': ()}
