@@ -12,8 +12,7 @@ int db_lease_there(struct db *db, int64_t lease, struct error *err)
 
 	sqlite3_bind_int64(statement, 1, lease);
 	r = db_next(db, statement, err);
-	if (statement)
-		sqlite3_reset(statement);
+	sqlite3_reset(statement);
 	if (r == 0)
 		return error_set(err, -ENOENT, "there is no lease %lld", (long long)lease);
 	return r < 0 ? r : 0;
@@ -53,7 +52,7 @@ void db_lease_keep(struct db *db, int64_t lease, uint64_t now_ms, struct store_a
 	db_end(db, answer, r);
 }
 
-/* The keys of LEASE as deletions, in answer->kvs, and then done. */
+/* Deletes the keys of LEASE, and then itself. */
 static int lease_end(struct db *db, int64_t lease, struct store_answer *answer)
 {
 	struct store_change changes[STORE_TXN_MAX];
@@ -104,8 +103,7 @@ static int lease_over(struct db *db, uint64_t now_ms, int64_t *ret_lease, struct
 	sqlite3_bind_text(statement, 2, db->boot, -1, SQLITE_STATIC);
 	r = db_next(db, statement, err);
 	*ret_lease = r == 1 ? sqlite3_column_int64(statement, 0) : 0;
-	if (statement)
-		sqlite3_reset(statement);
+	sqlite3_reset(statement);
 	return r < 0 ? r : 0;
 }
 

@@ -63,12 +63,8 @@ int db_finish(struct db *db, sqlite3_stmt *statement, struct error *err)
 {
 	int r = statement ? sqlite3_step(statement) : SQLITE_ERROR;
 
-	if (r != SQLITE_DONE)
-		r = db_fail(db, err);
-	else
-		r = 0;
-	if (statement)
-		sqlite3_reset(statement);
+	r = r == SQLITE_DONE ? 0 : db_fail(db, err);
+	sqlite3_reset(statement);
 	return r;
 }
 
@@ -92,8 +88,7 @@ int db_next(struct db *db, sqlite3_stmt *statement, struct error *err)
 	if (r == SQLITE_ROW)
 		return 1;
 	r = r == SQLITE_DONE ? 0 : db_fail(db, err);
-	if (statement)
-		sqlite3_reset(statement);
+	sqlite3_reset(statement);
 	return r;
 }
 

@@ -24,7 +24,6 @@ struct store_request {
 	store_answered *answered;
 	void *context;
 	struct store_answer answer; /* with an error from the start: to be answered, not done */
-	struct store_request *next; /* the back end's */
 };
 
 struct store_watch {
