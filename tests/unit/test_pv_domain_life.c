@@ -282,7 +282,10 @@ static void test_files_run_out(void)
 	CU_ASSERT(all_gone(3000));
 }
 
-/* As an ordinary user, since the limit does not bind root: in a child. */
+/*
+ * As an ordinary user, since the limit does not bind root: in a child. A user of its own, for the
+ * limit is a user's, and this program may run twice at once.
+ */
 static void test_processes_run_out(void)
 {
 	const struct rlimit few = {60, 60};
@@ -293,7 +296,7 @@ static void test_processes_run_out(void)
 
 	if (!child) {
 		setrlimit(RLIMIT_NPROC, &few);
-		if (getuid() == 0 && setuid(54321) < 0)
+		if (getuid() == 0 && setuid(20000 + (uid_t)getpid() % 40000) < 0)
 			_exit(77);
 		if (rig_make(&rig) < 0)
 			_exit(77); /* somebody else uses up this user's */
